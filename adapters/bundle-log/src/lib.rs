@@ -1,0 +1,1 @@
+//! Durable, bounded log of bundles on a local disk.

@@ -1,0 +1,2 @@
+//! Command line of flow-cep: check, replay and bench statements.
+fn main() {}

@@ -1,0 +1,1 @@
+//! NetFlow collector: UDP datagrams to sealed bundles in the log.

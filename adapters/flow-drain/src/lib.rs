@@ -1,0 +1,1 @@
+//! Drain of enriched bundles into the Parquet dataset.

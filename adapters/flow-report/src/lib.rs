@@ -1,0 +1,1 @@
+//! Live page, API and metrics over HTTP and WebSocket.

@@ -1,0 +1,1 @@
+//! Stream processor: combine, resolve, statements and drain on timely workers.

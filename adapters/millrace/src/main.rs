@@ -1,0 +1,2 @@
+//! NetFlow collector, stream processor, store and live page in one process.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Complex-event statements in a subset of EPL over Arrow record batches.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The flow schema, and the formats in which flows are sent and kept.
+#![forbid(unsafe_code)]
