@@ -1,0 +1,211 @@
+#!/usr/bin/env python3
+"""Collects the facts about information elements into netflow-codec/src/element/elements.tsv.
+
+    scripts/collect-elements.py NETGAUZE_REGISTRY NETFLOW_PARSER_LOOKUP_RS > elements.tsv
+
+NETGAUZE_REGISTRY is the folder `registry/` of the source package netgauze-flow-pkt 0.13 (IANA's registry as XML, and
+the elements of VMware, Nokia, Huawei and Swisscom in the same form). NETFLOW_PARSER_LOOKUP_RS is
+`src/variable_versions/ipfix/lookup.rs` of netflow_parser 1.0 (YAF, Citrix). `tshark` must be on the path: it lists the
+numbers, names and types of the vendors that it knows. Elements that only a vendor's manual names are listed below.
+
+Only facts are taken: number, name, type, semantics, unit. After a change, regenerate the Rust table with
+`UPDATE_ELEMENTS=1 cargo test -p netflow-codec --test elements`.
+"""
+import re
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+
+XML_NAMESPACE = {"i": "http://www.iana.org/assignments"}
+IANA_ENTERPRISE = 0
+
+# From vendors' manuals: enterprise, number, name, type, semantics, unit.
+# Cisco ASA: "Cisco Secure Firewall ASA NetFlow Implementation Guide"; v9 numbers, so under enterprise 0.
+# Palo Alto: "PAN-OS Administrator's Guide, NetFlow Templates"; v9 numbers.
+# VMware tunnels: Open vSwitch's IPFIX export, which uses VMware's enterprise.
+# F5: "IPFIX Templates for AFM Events". Juniper: "Common properties for inline monitoring".
+MANUALS = """
+0 33000 NF_F_INGRESS_ACL_ID octetArray identifier -
+0 33001 NF_F_EGRESS_ACL_ID octetArray identifier -
+0 33002 NF_F_FW_EXT_EVENT unsigned16 identifier -
+0 40000 NF_F_USERNAME string default -
+0 40001 NF_F_XLATE_SRC_ADDR_IPV4 ipv4Address default -
+0 40002 NF_F_XLATE_DST_ADDR_IPV4 ipv4Address default -
+0 40003 NF_F_XLATE_SRC_PORT unsigned16 identifier -
+0 40004 NF_F_XLATE_DST_PORT unsigned16 identifier -
+0 40005 NF_F_FW_EVENT unsigned8 identifier -
+0 56701 panAppId string default -
+0 56702 panUserId string default -
+2636 137 commonPropertiesId octetArray identifier -
+6876 891 tunnelType unsigned8 identifier -
+6876 892 tunnelKey octetArray identifier -
+6876 893 tunnelSourceIPv4Address ipv4Address default -
+6876 894 tunnelDestinationIPv4Address ipv4Address default -
+6876 895 tunnelProtocolIdentifier unsigned8 identifier -
+6876 896 tunnelSourceTransportPort unsigned16 identifier -
+6876 897 tunnelDestinationTransportPort unsigned16 identifier -
+6876 898 virtualObsID string default -
+12276 5 bigipMgmtIPv4Address ipv4Address default -
+12276 6 bigipMgmtIPv6Address ipv6Address default -
+12276 9 contextName string default -
+12276 10 bigipHostName string default -
+12276 20 attackId unsigned32 identifier -
+12276 21 attackName string default -
+12276 25 aclPolicyType string default -
+12276 26 aclPolicyName string default -
+12276 39 action string default -
+12276 41 attackEvent string default -
+"""
+
+TSHARK_VENDORS = [
+    # value table, fields' prefix, enterprise, prefix of names that would clash
+    ("cisco", "cflow.pie.cisco.", 9, "cisco"),
+    ("barracuda", "cflow.pie.barracuda.", 10704, "barracuda"),
+    ("ntop", "cflow.pie.ntop.", 35632, None),
+    ("ixia", "cflow.pie.ixia.", 3054, "ixia"),
+    ("gigamon", "cflow.pie.gigamon.", 26866, "gigamon"),
+    ("plixer", "cflow.pie.plixer.", 13745, "plixer"),
+    ("fastip", "cflow.pie.fastip.", 8012, None),
+    ("niagara_networks", "cflow.pie.niagaranetworks.", 47729, "niagara"),
+]
+NTOP_V9_BASE = 57472
+
+TSHARK_TYPES = {
+    "FT_UINT8": "unsigned8", "FT_UINT16": "unsigned16", "FT_UINT24": "unsigned32", "FT_UINT32": "unsigned32",
+    "FT_UINT64": "unsigned64", "FT_INT32": "signed32", "FT_IPv4": "ipv4Address", "FT_IPv6": "ipv6Address",
+    "FT_ETHER": "macAddress", "FT_STRING": "string", "FT_STRINGZ": "string", "FT_UINT_STRING": "string",
+    "FT_BYTES": "octetArray", "FT_FLOAT": "float32", "FT_DOUBLE": "float64", "FT_BOOLEAN": "boolean",
+    "FT_ABSOLUTE_TIME": "dateTimeSeconds",
+}
+# For what tshark names but reads only as bytes: the manuals' types follow the words of the name.
+TYPES_BY_NAME = [
+    (r"(MSG|PAYLOAD)_TYPE$", "unsigned32"),
+    (r"(?i)(name|version|release|machine|cmd|args|str|string|type|class|relevance|business.*)$", "string"),
+    (r"(ADDR|NIC_IP)$", "ipv4Address"),
+    (r"MAC$", "macAddress"),
+    (r"TS_SEC$|EPOCH_SECOND$", "dateTimeSeconds"),
+    (r"PORT_(FIRST|LAST)$|_TAG$", "unsigned16"),
+    (r"^[A-Z0-9_]+$|(?i:count|bytes|octets|packets|usec|time)$", "unsigned64"),
+    (r"", "octetArray"),
+]
+PARSER_TYPES = {
+    "UnsignedDataNumber": "unsigned64", "String": "string", "Ip4Addr": "ipv4Address", "Ip6Addr": "ipv6Address",
+    "Vec": "octetArray", "MacAddr": "macAddress", "DurationSeconds": "dateTimeSeconds",
+    "DurationMillis": "dateTimeMilliseconds", "Float64": "float64",
+}
+
+
+def squeeze(text):
+    return re.sub(r"[^a-z0-9]", "", text.lower())
+
+
+def lower_camel(text):
+    words = [w for w in re.split(r"[^A-Za-z0-9]+", text) if w]
+    if len(words) == 1:
+        word = words[0]
+        return word if word.isupper() else word[0].lower() + word[1:]
+    first = words[0] if words[0].isupper() and len(words[0]) > 3 else words[0].lower()
+    return first + "".join(w if w.isupper() else w[0].upper() + w[1:] for w in words[1:])
+
+
+def from_xml(path, enterprise):
+    for registry in ET.parse(path).getroot().iter("{http://www.iana.org/assignments}registry"):
+        if registry.get("id") != "ipfix-information-elements":
+            continue
+        for record in registry.findall("i:record", XML_NAMESPACE):
+            text = lambda tag: (record.findtext("i:" + tag, namespaces=XML_NAMESPACE) or "").strip()
+            if not text("elementId").isdigit() or not text("dataType"):
+                continue
+            yield (enterprise, int(text("elementId")), text("name"), text("dataType"),
+                   text("dataTypeSemantics") or "default", text("units") or "-")
+
+
+def tshark(table):
+    lines = subprocess.run(["tshark", "-G", table], capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line.split("\t") for line in lines]
+
+
+def from_tshark():
+    types, values = {}, {}
+    for row in tshark("fields"):
+        if row[0] == "F" and row[2].startswith("cflow."):
+            types[row[2]] = TSHARK_TYPES.get(row[3])
+            types.setdefault("name " + squeeze(row[1]) + " " + row[2].rsplit(".", 1)[0] + ".", TSHARK_TYPES.get(row[3]))
+    for row in tshark("values"):
+        if row[0] == "V" and row[1].startswith("cflow.template_"):
+            values.setdefault(row[1], []).append((int(row[2]), row[3]))
+
+    def data_type(prefix, name):
+        by_name = types.get("name " + squeeze(name) + " " + prefix)
+        if by_name:
+            return by_name
+        for abbrev, kind in types.items():
+            if abbrev.startswith(prefix) and squeeze(abbrev[len(prefix):]) == squeeze(name) and kind:
+                return kind
+        return next(kind for pattern, kind in TYPES_BY_NAME if re.search(pattern, name))
+
+    for table, prefix, enterprise, _ in TSHARK_VENDORS:
+        for number, name in values["cflow.template_%s_field_type" % table]:
+            kind = data_type(prefix, name)
+            vendor_name = name if re.fullmatch(r"[A-Z0-9_]+", name) or "_" in name else lower_camel(name)
+            yield enterprise, number, vendor_name, kind, "default", "-"
+            if table == "ntop":
+                yield IANA_ENTERPRISE, NTOP_V9_BASE + number, vendor_name, kind, "default", "-"
+    # v9 numbers beyond IANA's range that have no other source: Cisco NAT logs, TrustSec, performance monitor.
+    for number, name in values["cflow.template_field_type"]:
+        if 24000 < number < NTOP_V9_BASE:
+            yield IANA_ENTERPRISE, number, name, data_type("cflow.", name), "default", "-"
+
+
+def from_netflow_parser(path):
+    enums = {"YafIPFixField": (6871, ""), "NetscalerIPFixField": (5951, "")}
+    current = None
+    for line in open(path):
+        start = re.search(r"pub enum (\w+)", line)
+        if start:
+            current = enums.get(start.group(1))
+        row = re.match(r"\s*(\w+) = (\d+) => FieldDataType::(\w+)", line)
+        if row and current:
+            number = int(row.group(2))
+            if number >= 16384 or "Unknown" in row.group(1):
+                continue  # reverse elements follow from their forward ones
+            name = row.group(1)[0].lower() + row.group(1)[1:]
+            yield current[0], number, name, PARSER_TYPES.get(row.group(3), "octetArray"), "default", "-"
+
+
+def main():
+    registry, lookup = sys.argv[1], sys.argv[2]
+    rows = {}
+
+    def add(source, elements):
+        for enterprise, number, name, kind, semantics, unit in elements:
+            rows.setdefault((enterprise, number), (name, kind, semantics, unit, source))
+
+    add("iana", from_xml(registry + "/iana_ipfix_information_elements.xml", IANA_ENTERPRISE))
+    add("manual", ((int(e), int(n), name, kind, sem, unit) for e, n, name, kind, sem, unit in
+                   (line.split() for line in MANUALS.split("\n") if line)))
+    add("vendor-xml", from_xml(registry + "/vmware.xml", 6876))
+    add("vendor-xml", from_xml(registry + "/nokia.xml", 637))
+    add("vendor-xml", from_xml(registry + "/huawei.xml", 2011))
+    add("vendor-xml", from_xml(registry + "/netgauze.xml", 3746))
+    add("netflow_parser", from_netflow_parser(lookup))
+    add("tshark", from_tshark())
+
+    # A vendor's name that IANA uses as well would make two fields of a record look the same.
+    iana = {row[0] for (enterprise, _), row in rows.items() if enterprise == IANA_ENTERPRISE and row[4] == "iana"}
+    prefixes = {6876: "vmware", 637: "nokia", 2011: "huawei", 6871: "yaf", 2636: "juniper", 5951: "netscaler", 12276: "f5", 3746: "swisscom"}
+    prefixes.update({enterprise: prefix for _, _, enterprise, prefix in TSHARK_VENDORS if prefix})
+
+    print("# Information elements: numbers, names, types, semantics and units. Facts, collected on 2026-11-23 by")
+    print("# scripts/collect-elements.py. Sources: iana = IANA's registry of 2026-07-22 (as shipped in netgauze-flow-pkt")
+    print("# 0.13); vendor-xml = vendors' lists in the same package; tshark = `tshark -G` 4.0; netflow_parser = netflow_parser")
+    print("# 1.0; manual = the vendor's manual. Enterprise 0 above 32767: v9 numbers, which have no enterprise.")
+    print("enterprise\tid\tname\ttype\tsemantics\tunit\tsource")
+    for (enterprise, number), (name, kind, semantics, unit, source) in sorted(rows.items()):
+        if enterprise != IANA_ENTERPRISE and name in iana:
+            name = prefixes[enterprise] + name[0].upper() + name[1:]
+        print(enterprise, number, name, kind, semantics, unit, source, sep="\t")
+
+
+if __name__ == "__main__":
+    main()
