@@ -61,6 +61,12 @@ pub fn type_of(data_type: &DataType) -> Option<Type> {
             _ => return None,
         },
         DataType::List(field) => Type::List(Box::new(type_of(field.data_type())?)),
+        DataType::Struct(fields) => {
+            let columns = fields
+                .iter()
+                .map(|field| Some((field.name().clone(), type_of(field.data_type())?)));
+            Type::Row(columns.collect::<Option<_>>()?)
+        }
         _ => return None,
     })
 }
@@ -76,6 +82,10 @@ pub fn arrow_type(value_type: &Type) -> DataType {
         Type::Double => DataType::Float64,
         Type::Text => DataType::Utf8,
         Type::Address => DataType::FixedSizeBinary(16),
+        Type::Row(columns) => {
+            let field = |(name, of): &(String, Type)| arrow_schema::Field::new(name, arrow_type(of), true);
+            DataType::Struct(columns.iter().map(field).collect())
+        }
         Type::List(of) => DataType::List(Arc::new(arrow_schema::Field::new_list_field(arrow_type(of), true))),
     }
 }
@@ -156,6 +166,13 @@ impl EventType {
     #[must_use]
     pub fn column_name(&self, index: usize) -> &str {
         self.schema.field(index).name()
+    }
+
+    /// The columns as the type of a whole row.
+    #[must_use]
+    pub fn row_type(&self) -> Type {
+        let names = self.schema.fields().iter().map(|field| field.name().clone());
+        Type::Row(names.zip(self.types.iter().cloned()).collect())
     }
 
     /// An event type from names and types of the language, as `insert into` and `create window` make them.

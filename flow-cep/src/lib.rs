@@ -2,5 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod event_type;
+pub mod expr;
+pub mod plan;
 pub mod syntax;
 pub mod value;

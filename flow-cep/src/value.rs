@@ -31,7 +31,9 @@ pub enum Value {
     /// An IP address, IPv4 as `::ffff:a.b.c.d`.
     Address([u8; 16]),
     /// Several values, as `window(x)` yields them.
-    List(Arc<[Value]>),
+    List(Arc<[Self]>),
+    /// A whole row, as `select a` of a pattern's tag yields it.
+    Row(Arc<[Self]>),
 }
 
 /// The type of a value.
@@ -52,7 +54,9 @@ pub enum Type {
     /// An IP address.
     Address,
     /// Several values of one type.
-    List(Box<Type>),
+    List(Box<Self>),
+    /// A whole row: the names and types of its columns.
+    Row(Vec<(String, Self)>),
 }
 
 impl Type {
@@ -80,6 +84,14 @@ impl fmt::Display for Type {
             Self::Text => f.write_str("string"),
             Self::Address => f.write_str("address"),
             Self::List(of) => write!(f, "{of}[]"),
+            Self::Row(columns) => {
+                f.write_str("row(")?;
+                for (at, (name, of)) in columns.iter().enumerate() {
+                    let comma = if at == 0 { "" } else { ", " };
+                    write!(f, "{comma}{name} {of}")?;
+                }
+                f.write_str(")")
+            }
         }
     }
 }
@@ -91,7 +103,7 @@ impl Value {
         Self::Text(Arc::from(text))
     }
 
-    /// The type, [`Type::Null`] for null.
+    /// The type, [`Type::Null`] for null; the columns of a row have no names here.
     #[must_use]
     pub fn value_type(&self) -> Type {
         match self {
@@ -103,6 +115,7 @@ impl Value {
             Self::Text(_) => Type::Text,
             Self::Address(_) => Type::Address,
             Self::List(of) => Type::List(Box::new(of.first().map_or(Type::Null, Self::value_type))),
+            Self::Row(of) => Type::Row(of.iter().map(|value| (String::new(), value.value_type())).collect()),
         }
     }
 
@@ -165,6 +178,7 @@ impl Value {
             Self::Text(_) => 3,
             Self::Address(_) => 4,
             Self::List(_) => 5,
+            Self::Row(_) => 6,
         }
     }
 }
@@ -245,7 +259,7 @@ impl Ord for Value {
             (Self::Double(a), Self::Long(b)) => compare_long_double(*b, *a).reverse(),
             (Self::Text(a), Self::Text(b)) => a.cmp(b),
             (Self::Address(a), Self::Address(b)) => a.cmp(b),
-            (Self::List(a), Self::List(b)) => a.cmp(b),
+            (Self::List(a), Self::List(b)) | (Self::Row(a), Self::Row(b)) => a.cmp(b),
             _ => self.rank().cmp(&other.rank()),
         }
     }
@@ -275,7 +289,7 @@ impl Hash for Value {
             }
             Self::Text(value) => value.hash(state),
             Self::Address(value) => value.hash(state),
-            Self::List(value) => value.hash(state),
+            Self::List(value) | Self::Row(value) => value.hash(state),
         }
     }
 }
@@ -294,7 +308,7 @@ impl fmt::Display for Value {
             Self::Double(value) => write!(f, "{value}"),
             Self::Text(value) => f.write_str(value),
             Self::Address(value) => write!(f, "{}", address_of(*value)),
-            Self::List(values) => {
+            Self::List(values) | Self::Row(values) => {
                 f.write_str("[")?;
                 for (at, value) in values.iter().enumerate() {
                     if at > 0 {
