@@ -1,0 +1,742 @@
+//! The decoder: a datagram and its sender in, a message out.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use hashbrown::HashMap;
+
+use crate::cache::{self, Entry};
+use crate::error::{Error, LimitKind};
+use crate::header::{Header, Version};
+use crate::limits::Limits;
+use crate::message::{DataPart, HeldSet, Message, Part, TemplateChange};
+use crate::record::Record;
+use crate::stream::{Stream, StreamKey};
+use crate::template::{Template, TemplateFault, TemplateId, TemplateKind};
+use crate::wire::{self, fixed::FixedLayouts, ipfix, v9};
+
+/// Decodes the datagrams of any number of exporters.
+///
+/// It holds what outlives a datagram, within [`Limits`]: templates, sets that wait for theirs, and what options data
+/// tell about sampling. Use one decoder for each receiving thread; an exporter's datagrams must all go to the same.
+#[derive(Debug)]
+pub struct Decoder {
+    limits: Limits,
+    layouts: FixedLayouts,
+    places: HashMap<StreamKey, usize, foldhash::fast::FixedState>,
+    streams: Vec<Stream>,
+    totals: Totals,
+    counters: Counters,
+    /// Notes on the message at hand, kept for their memory.
+    parts: Vec<Part>,
+    changes: Vec<TemplateChange>,
+    replayed: Vec<HeldSet>,
+}
+
+/// Bytes held over all streams.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    template_bytes: usize,
+    held_bytes: usize,
+}
+
+/// What a decoder has seen and refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Datagrams with a readable header.
+    pub messages: u64,
+    /// Datagrams refused whole.
+    pub datagrams_refused: u64,
+    /// Flow records.
+    pub records: u64,
+    /// Options records.
+    pub options_records: u64,
+    /// Templates added, refreshed or replaced.
+    pub templates: u64,
+    /// Templates withdrawn.
+    pub templates_withdrawn: u64,
+    /// Templates that expired.
+    pub templates_expired: u64,
+    /// Templates refused for a fault or a limit.
+    pub templates_refused: u64,
+    /// Sets whose template was not known when they came.
+    pub sets_without_template: u64,
+    /// Of these, sets decoded when the template came.
+    pub sets_replayed: u64,
+    /// Of these, sets given up: too old, or no room.
+    pub sets_given_up: u64,
+    /// Parts of messages that could not be decoded.
+    pub errors: u64,
+    /// Streams that made room for others.
+    pub streams_expired: u64,
+    /// Streams refused.
+    pub streams_refused: u64,
+}
+
+impl Decoder {
+    /// A decoder that knows no exporter yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            layouts: FixedLayouts::new(),
+            places: HashMap::default(),
+            streams: Vec::new(),
+            totals: Totals::default(),
+            counters: Counters::default(),
+            parts: Vec::new(),
+            changes: Vec::new(),
+            replayed: Vec::new(),
+        }
+    }
+
+    /// Decodes one datagram that came from an exporter at a time. The clock is the caller's, in ms; only differences
+    /// count.
+    ///
+    /// # Errors
+    ///
+    /// If the header cannot be read or its version is unknown, or if a limit refuses a new exporter. Faults behind the
+    /// header are errors of the message's [sets](Message::sets) and cost nothing beside them.
+    pub fn decode<'m>(&'m mut self, datagram: &'m [u8], from: SocketAddr, now_ms: i64) -> Result<Message<'m>, Error> {
+        self.parts.clear();
+        self.changes.clear();
+        self.replayed.clear();
+        let read = wire::header(datagram).and_then(|(header, start, length)| {
+            let key = StreamKey {
+                exporter: from,
+                version: header.version,
+                domain: header.domain,
+            };
+            Ok((header, start, length, self.place_of(key, now_ms)?))
+        });
+        let (header, start, length, place) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                self.counters.datagrams_refused = self.counters.datagrams_refused.wrapping_add(1);
+                return Err(error);
+            }
+        };
+        self.counters.messages = self.counters.messages.wrapping_add(1);
+        if let Some(stream) = self.streams.get_mut(place) {
+            stream.heard_ms = now_ms;
+            let mut walk = Walk {
+                limits: &self.limits,
+                totals: &mut self.totals,
+                counters: &mut self.counters,
+                stream,
+                parts: &mut self.parts,
+                changes: &mut self.changes,
+                replayed: &mut self.replayed,
+                datagram,
+                header,
+                now_ms,
+            };
+            match self.layouts.of(header.version) {
+                Some(layout) => walk.fixed_records(layout, start),
+                None => walk.sets(start, length),
+            }
+        }
+        Ok(Message {
+            header,
+            exporter: from,
+            datagram,
+            parts: &self.parts,
+            changes: &self.changes,
+            replayed: &self.replayed,
+        })
+    }
+
+    /// What was seen and refused so far.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The templates known, each with its stream.
+    pub fn templates(&self) -> impl Iterator<Item = (StreamKey, &Arc<Template>)> {
+        self.streams
+            .iter()
+            .flat_map(|stream| stream.templates.iter().map(|entry| (stream.key, &entry.template)))
+    }
+
+    /// The streams known.
+    pub fn streams(&self) -> impl Iterator<Item = StreamKey> + '_ {
+        self.streams.iter().map(|stream| stream.key)
+    }
+
+    /// The place of a stream, made if it is new.
+    fn place_of(&mut self, key: StreamKey, now_ms: i64) -> Result<usize, Error> {
+        if let Some(place) = self.places.get(&key) {
+            return Ok(*place);
+        }
+        if self.streams.len() >= self.limits.streams && !self.expire_idlest(now_ms) {
+            self.counters.streams_refused = self.counters.streams_refused.wrapping_add(1);
+            return Err(Error::StreamRefused {
+                version: key.version,
+                limit: LimitKind::Streams,
+            });
+        }
+        let place = self.streams.len();
+        self.streams.push(Stream::new(key, now_ms));
+        self.places.insert(key, place);
+        Ok(place)
+    }
+
+    /// Forgets the stream that was silent longest, if that is long enough.
+    fn expire_idlest(&mut self, now_ms: i64) -> bool {
+        let idlest = self
+            .streams
+            .iter()
+            .enumerate()
+            .min_by_key(|(_, stream)| stream.heard_ms);
+        let Some((place, stream)) = idlest else { return false };
+        if now_ms.saturating_sub(stream.heard_ms) < self.limits.stream_idle_ms {
+            return false;
+        }
+        let gone = self.streams.swap_remove(place);
+        self.places.remove(&gone.key);
+        if let Some(moved) = self.streams.get(place) {
+            self.places.insert(moved.key, place);
+        }
+        self.totals.template_bytes = self.totals.template_bytes.saturating_sub(gone.templates.bytes());
+        self.totals.held_bytes = self.totals.held_bytes.saturating_sub(gone.held.bytes());
+        self.counters.streams_expired = self.counters.streams_expired.wrapping_add(1);
+        true
+    }
+}
+
+/// A walk over the sets of one message.
+struct Walk<'w> {
+    limits: &'w Limits,
+    totals: &'w mut Totals,
+    counters: &'w mut Counters,
+    stream: &'w mut Stream,
+    parts: &'w mut Vec<Part>,
+    changes: &'w mut Vec<TemplateChange>,
+    replayed: &'w mut Vec<HeldSet>,
+    datagram: &'w [u8],
+    header: Header,
+    now_ms: i64,
+}
+
+impl Walk<'_> {
+    fn fail(&mut self, error: Error) {
+        self.counters.errors = self.counters.errors.wrapping_add(1);
+        if matches!(
+            error,
+            Error::Template { .. } | Error::TemplateRefused { .. } | Error::TemplateCutShort { .. }
+        ) {
+            self.counters.templates_refused = self.counters.templates_refused.wrapping_add(1);
+        }
+        self.parts.push(Part::Failed(error));
+    }
+
+    /// The records of v1, v5 and v7: as many as the header counts, as far as they are there.
+    fn fixed_records(&mut self, layout: &Arc<Template>, start: usize) {
+        let record_length = layout.min_record_length();
+        let space = self.datagram.len().saturating_sub(start);
+        let whole = space.checked_div(record_length).unwrap_or(0);
+        let count = usize::from(self.header.count).min(whole);
+        let end = start.saturating_add(count.saturating_mul(record_length));
+        if count > 0 {
+            self.push_data(layout, None, self.header, start, end, count);
+        }
+        if count < usize::from(self.header.count) {
+            self.fail(Error::RecordCount {
+                count: self.header.count,
+                found: u16::try_from(count).unwrap_or(u16::MAX),
+            });
+        }
+    }
+
+    /// The sets of v9 and IPFIX. v9's count of records is not used: some exporters count sets, and some miscount.
+    fn sets(&mut self, start: usize, length: Option<u16>) {
+        let mut end = self.datagram.len();
+        if let Some(length) = length {
+            let stated = usize::from(length);
+            if stated < start {
+                return self.fail(Error::MessageLength { length });
+            }
+            if stated > end {
+                self.fail(Error::MessageCutShort { length, found: end });
+            }
+            end = end.min(stated);
+        }
+        let mut at = start;
+        while at < end {
+            let rest = self.datagram.get(at..end).unwrap_or_default();
+            let Ok((_, (id, length))) = wire::set_header(rest) else {
+                if rest.iter().any(|byte| *byte != 0) {
+                    self.fail(Error::TrailingBytes {
+                        offset: at,
+                        found: rest.len(),
+                    });
+                }
+                return;
+            };
+            let stated = usize::from(length);
+            if stated < wire::SET_HEADER {
+                // Some exporters fill the datagram up with zeros.
+                if rest.iter().any(|byte| *byte != 0) {
+                    self.fail(Error::SetLength { id, offset: at, length });
+                }
+                return;
+            }
+            let found = stated.min(rest.len());
+            let set_end = at.saturating_add(found);
+            self.set(id, at.saturating_add(wire::SET_HEADER), set_end);
+            if found < stated {
+                self.fail(Error::SetCutShort {
+                    id,
+                    offset: at,
+                    length,
+                    found,
+                });
+            }
+            at = self.next_set(set_end, end);
+        }
+    }
+
+    /// Where the next set begins: where this one ends, unless the exporter left the padding to a multiple of four out
+    /// of the set's length.
+    fn next_set(&self, set_end: usize, end: usize) -> usize {
+        let aligned = set_end.next_multiple_of(4);
+        let padding = self.datagram.get(set_end..aligned.min(end)).unwrap_or_default();
+        if padding.is_empty() || padding.iter().any(|byte| *byte != 0) || self.is_set(set_end, end) {
+            return set_end;
+        }
+        if aligned >= end || self.is_set(aligned, end) {
+            aligned.min(end)
+        } else {
+            set_end
+        }
+    }
+
+    /// Whether what is here looks like a set.
+    fn is_set(&self, at: usize, end: usize) -> bool {
+        let rest = self.datagram.get(at..end).unwrap_or_default();
+        let Ok((_, (id, length))) = wire::set_header(rest) else {
+            return false;
+        };
+        let known = id >= 256
+            || match self.header.version {
+                Version::V9 => matches!(id, v9::TEMPLATES | v9::OPTIONS_TEMPLATES),
+                _ => matches!(id, ipfix::TEMPLATES | ipfix::OPTIONS_TEMPLATES),
+            };
+        known && (wire::SET_HEADER..=rest.len()).contains(&usize::from(length))
+    }
+
+    /// One set without its header.
+    fn set(&mut self, id: u16, start: usize, end: usize) {
+        match (self.header.version, id) {
+            (Version::V9, v9::TEMPLATES | v9::OPTIONS_TEMPLATES)
+            | (Version::Ipfix, ipfix::TEMPLATES | ipfix::OPTIONS_TEMPLATES) => {
+                let first_change = self.changes.len();
+                let first_held = self.replayed.len();
+                let fault = self.template_set(id, start, end).err();
+                if self.changes.len() > first_change {
+                    self.parts.push(Part::Templates {
+                        start: first_change,
+                        end: self.changes.len(),
+                    });
+                }
+                if let Some(fault) = fault {
+                    self.fail(fault);
+                }
+                for number in first_held..self.replayed.len() {
+                    self.replay(number);
+                }
+            }
+            (_, 0..=255) => self.parts.push(Part::Reserved { id, start, end }),
+            _ => self.data_set(TemplateId(id), start, end),
+        }
+    }
+
+    fn data_set(&mut self, id: TemplateId, start: usize, end: usize) {
+        let entry = self.stream.templates.get(id);
+        if entry.is_some_and(|entry| self.now_ms.saturating_sub(entry.refreshed_ms) > self.limits.template_lifetime_ms)
+        {
+            self.forget(id);
+            self.counters.templates_expired = self.counters.templates_expired.wrapping_add(1);
+        }
+        match self.stream.templates.get(id) {
+            Some(entry) => {
+                let template = Arc::clone(&entry.template);
+                self.data(&template, None, self.header, start, end);
+            }
+            None => {
+                self.counters.sets_without_template = self.counters.sets_without_template.wrapping_add(1);
+                let held = self.hold(id, start, end);
+                self.parts.push(Part::Unknown {
+                    template: id,
+                    start,
+                    end,
+                    held,
+                });
+            }
+        }
+    }
+
+    /// Finds the records of a set.
+    fn data(&mut self, template: &Arc<Template>, held: Option<usize>, header: Header, start: usize, end: usize) {
+        let body = match held {
+            None => self.datagram.get(start..end),
+            Some(number) => self.replayed.get(number).and_then(|set| set.body.get(start..end)),
+        };
+        let mut rest = body.unwrap_or_default();
+        let full = rest.len();
+        let mut count = 0_usize;
+        let mut cut_short = false;
+        if let Some(record_length) = template.record_length() {
+            count = full.checked_div(record_length).unwrap_or(0);
+            rest = rest.get(count.saturating_mul(record_length)..).unwrap_or_default();
+        } else {
+            // Padding is shorter than any record (RFC 7011 §3.3.1), but not by all exporters: where records may be as
+            // short as three bytes, zeros up to a multiple of four are taken for padding all the same.
+            while rest.len() >= template.min_record_length() && !(rest.len() < 4 && rest.iter().all(|byte| *byte == 0))
+            {
+                let Some(after) = template.measure(rest).and_then(|length| rest.get(length..)) else {
+                    cut_short = rest.iter().any(|byte| *byte != 0);
+                    break;
+                };
+                rest = after;
+                count = count.saturating_add(1);
+            }
+        }
+        let records_end = start.saturating_add(full.saturating_sub(rest.len()));
+        if count > 0 {
+            self.push_data(template, held, header, start, records_end, count);
+        }
+        if cut_short {
+            self.fail(Error::RecordCutShort {
+                template: template.id(),
+                offset: records_end,
+            });
+        }
+    }
+
+    fn push_data(
+        &mut self,
+        template: &Arc<Template>,
+        held: Option<usize>,
+        header: Header,
+        start: usize,
+        end: usize,
+        count: usize,
+    ) {
+        let records = u64::try_from(count).unwrap_or(u64::MAX);
+        match template.kind() {
+            TemplateKind::Data => self.counters.records = self.counters.records.wrapping_add(records),
+            TemplateKind::Options { .. } => {
+                self.counters.options_records = self.counters.options_records.wrapping_add(records);
+                self.learn(template, held, &header, start, end);
+            }
+        }
+        self.parts.push(Part::Data(DataPart {
+            template: Arc::clone(template),
+            sampling: Arc::clone(&self.stream.sampling),
+            header,
+            held,
+            start,
+            end,
+            count,
+        }));
+    }
+
+    /// Takes note of what options records tell about sampling. Sets before them keep what was known then.
+    fn learn(&mut self, template: &Template, held: Option<usize>, header: &Header, start: usize, end: usize) {
+        let body = match held {
+            None => self.datagram.get(start..end),
+            Some(number) => self.replayed.get(number).and_then(|set| set.body.get(start..end)),
+        };
+        let mut rest = body.unwrap_or_default();
+        while let Some((bytes, after)) = template.measure(rest).and_then(|length| rest.split_at_checked(length)) {
+            if bytes.is_empty() {
+                return;
+            }
+            rest = after;
+            if let Some(next) = self.stream.sampling.learned_from(&Record::new(template, header, bytes)) {
+                self.stream.sampling = Arc::new(next);
+            }
+        }
+    }
+
+    /// Keeps a set until its template comes.
+    fn hold(&mut self, template: TemplateId, start: usize, end: usize) -> bool {
+        let set = HeldSet {
+            template,
+            header: self.header,
+            received_ms: self.now_ms,
+            body: Box::from(self.datagram.get(start..end).unwrap_or_default()),
+        };
+        let wanted = cache::footprint(&set);
+        let limit = self.limits.held_bytes_per_stream.min(self.limits.held_bytes);
+        let oldest_ms = self.now_ms.saturating_sub(self.limits.held_ms);
+        while !self.stream.held.is_empty() {
+            let stream_full = self.stream.held.bytes().saturating_add(wanted) > limit;
+            let all_full = self.totals.held_bytes.saturating_add(wanted) > self.limits.held_bytes;
+            let aged = self
+                .stream
+                .held
+                .oldest_ms()
+                .is_some_and(|received_ms| received_ms < oldest_ms);
+            if !stream_full && !all_full && !aged {
+                break;
+            }
+            self.give_up_oldest();
+        }
+        if wanted > limit || self.totals.held_bytes.saturating_add(wanted) > self.limits.held_bytes {
+            self.counters.sets_given_up = self.counters.sets_given_up.wrapping_add(1);
+            return false;
+        }
+        self.totals.held_bytes = self.totals.held_bytes.saturating_add(wanted);
+        self.stream.held.push(set);
+        true
+    }
+
+    fn give_up_oldest(&mut self) {
+        if let Some(gone) = self.stream.held.pop_oldest() {
+            self.totals.held_bytes = self.totals.held_bytes.saturating_sub(cache::footprint(&gone));
+            self.counters.sets_given_up = self.counters.sets_given_up.wrapping_add(1);
+        }
+    }
+
+    /// Decodes a set that had waited, now that its template has come.
+    fn replay(&mut self, number: usize) {
+        let Some(held) = self.replayed.get(number) else { return };
+        let (id, header, end) = (held.template, held.header, held.body.len());
+        self.totals.held_bytes = self.totals.held_bytes.saturating_sub(cache::footprint(held));
+        self.counters.sets_replayed = self.counters.sets_replayed.wrapping_add(1);
+        if let Some(entry) = self.stream.templates.get(id) {
+            let template = Arc::clone(&entry.template);
+            self.data(&template, Some(number), header, 0, end);
+        }
+    }
+
+    /// The templates of a set. Gives an error for a template that ends the set early; those that are merely unusable are
+    /// noted and passed over.
+    fn template_set(&mut self, set_id: u16, start: usize, end: usize) -> Result<(), Error> {
+        let datagram = self.datagram;
+        let mut rest = datagram.get(start..end).unwrap_or_default();
+        // What is shorter than the head of a template, or zero, is padding.
+        while rest.len() >= 4 && rest.iter().take(4).any(|byte| *byte != 0) {
+            let offset = end.saturating_sub(rest.len());
+            let id = TemplateId(rest.first_chunk().map_or(0, |id| u16::from_be_bytes(*id)));
+            let cut_short = |_| Error::TemplateCutShort { template: id, offset };
+            let head;
+            (rest, head) = match (self.header.version, set_id) {
+                (Version::V9, v9::TEMPLATES) => v9_template(rest).map_err(cut_short)?,
+                (Version::V9, _) => v9_options_template(rest).map_err(cut_short)?,
+                (_, ipfix::TEMPLATES) => ipfix_template(rest).map_err(cut_short)?,
+                _ => ipfix_options_template(rest).map_err(cut_short)?,
+            };
+            self.template(id, offset, set_id, head);
+        }
+        Ok(())
+    }
+
+    /// Takes note of one template.
+    fn template(&mut self, id: TemplateId, offset: usize, set_id: u16, definition: Definition<'_>) {
+        let fault = |fault| Error::Template {
+            template: id,
+            offset,
+            fault,
+        };
+        let (scope_fields, count, bytes) = match definition {
+            Definition::Withdrawal => return self.withdraw(id, set_id),
+            Definition::Faulty(what) => return self.fail(fault(what)),
+            Definition::Fields {
+                scope_fields,
+                count,
+                bytes,
+            } => (scope_fields, count, bytes),
+        };
+        let now_ms = self.now_ms;
+        if let Some(entry) = self.stream.templates.get_mut(id)
+            && *entry.definition == *bytes
+            && entry.scope_fields == scope_fields
+        {
+            entry.refreshed_ms = now_ms;
+            self.changes
+                .push(TemplateChange::Refreshed(Arc::clone(&entry.template)));
+            self.counters.templates = self.counters.templates.wrapping_add(1);
+            return;
+        }
+        let refused = |limit| Error::TemplateRefused {
+            template: id,
+            offset,
+            limit,
+        };
+        if count > self.limits.fields_per_template {
+            self.forget(id);
+            return self.fail(refused(LimitKind::Fields));
+        }
+        let kind = scope_fields.map_or(TemplateKind::Data, |scope_fields| TemplateKind::Options {
+            scope_fields,
+        });
+        let fields = match self.header.version {
+            Version::V9 => v9::fields(bytes, usize::from(scope_fields.unwrap_or(0))),
+            _ => ipfix::fields(bytes),
+        };
+        let template = match Template::new(id, kind, fields) {
+            Ok(template) => Arc::new(template),
+            Err(what) => {
+                // What came under this id before is not what comes under it from now on.
+                self.forget(id);
+                return self.fail(fault(what));
+            }
+        };
+        let entry = Entry {
+            template: Arc::clone(&template),
+            definition: Box::from(bytes),
+            scope_fields,
+            refreshed_ms: now_ms,
+        };
+        let old = self.forget(id);
+        let bytes = entry.footprint();
+        if self.stream.templates.len() >= self.limits.templates_per_stream && !self.expire_templates() {
+            return self.fail(refused(LimitKind::Templates));
+        }
+        if self.totals.template_bytes.saturating_add(bytes) > self.limits.template_bytes {
+            return self.fail(refused(LimitKind::TemplateBytes));
+        }
+        self.totals.template_bytes = self.totals.template_bytes.saturating_add(bytes);
+        self.stream.templates.insert(id, entry);
+        self.counters.templates = self.counters.templates.wrapping_add(1);
+        self.changes.push(match old {
+            Some(old) => TemplateChange::Replaced { new: template, old },
+            None => TemplateChange::Added(template),
+        });
+        self.stream.held.take(id, self.replayed);
+    }
+
+    /// RFC 7011 §8.1: a template without fields takes an id back; the id of a template set takes back all of its kind.
+    fn withdraw(&mut self, id: TemplateId, set_id: u16) {
+        if id.0 == set_id {
+            let before = self.stream.templates.bytes();
+            let removed = self.stream.templates.remove_kind(set_id == ipfix::OPTIONS_TEMPLATES);
+            let freed = before.saturating_sub(self.stream.templates.bytes());
+            self.totals.template_bytes = self.totals.template_bytes.saturating_sub(freed);
+            let count = u64::try_from(removed.len()).unwrap_or(u64::MAX);
+            self.counters.templates_withdrawn = self.counters.templates_withdrawn.wrapping_add(count);
+            self.changes.extend(removed.into_iter().map(TemplateChange::Withdrawn));
+            return;
+        }
+        let change = match self.forget(id) {
+            Some(old) => {
+                self.counters.templates_withdrawn = self.counters.templates_withdrawn.wrapping_add(1);
+                TemplateChange::Withdrawn(old)
+            }
+            None => TemplateChange::WithdrawnUnknown(id),
+        };
+        self.changes.push(change);
+    }
+
+    fn forget(&mut self, id: TemplateId) -> Option<Arc<Template>> {
+        let old = self.stream.templates.remove(id)?;
+        self.totals.template_bytes = self.totals.template_bytes.saturating_sub(old.footprint());
+        Some(old.template)
+    }
+
+    /// Forgets templates that were not refreshed in time; returns whether there was one.
+    fn expire_templates(&mut self) -> bool {
+        let oldest_ms = self.now_ms.saturating_sub(self.limits.template_lifetime_ms);
+        let aged: Vec<TemplateId> = self
+            .stream
+            .templates
+            .iter()
+            .filter(|entry| entry.refreshed_ms < oldest_ms)
+            .map(|entry| entry.template.id())
+            .collect();
+        for id in &aged {
+            self.forget(*id);
+            self.counters.templates_expired = self.counters.templates_expired.wrapping_add(1);
+        }
+        !aged.is_empty()
+    }
+}
+
+/// What a template set says about one id.
+enum Definition<'d> {
+    Withdrawal,
+    Faulty(TemplateFault),
+    Fields {
+        /// `None` for templates of flows.
+        scope_fields: Option<u16>,
+        count: usize,
+        bytes: &'d [u8],
+    },
+}
+
+type Read<'d> = Result<(&'d [u8], Definition<'d>), nom::Err<nom::error::Error<&'d [u8]>>>;
+
+fn v9_template(input: &[u8]) -> Read<'_> {
+    let (input, (_, count)) = v9::template_head(input)?;
+    let count = usize::from(count);
+    let (input, bytes) = v9::definitions(input, count)?;
+    Ok((
+        input,
+        Definition::Fields {
+            scope_fields: None,
+            count,
+            bytes,
+        },
+    ))
+}
+
+fn v9_options_template(input: &[u8]) -> Read<'_> {
+    let (input, (_, scope_length, fields_length)) = v9::options_template_head(input)?;
+    let all_length = usize::from(scope_length).saturating_add(usize::from(fields_length));
+    let (rest, _) = nom::bytes::complete::take(all_length)(input)?;
+    let (Some(scope), Some(fields)) = (v9::fields_in(scope_length), v9::fields_in(fields_length)) else {
+        return Ok((rest, Definition::Faulty(TemplateFault::Scope)));
+    };
+    let count = usize::from(scope).saturating_add(usize::from(fields));
+    let (input, bytes) = v9::definitions(input, count)?;
+    Ok((
+        input,
+        Definition::Fields {
+            scope_fields: Some(scope),
+            count,
+            bytes,
+        },
+    ))
+}
+
+fn ipfix_template(input: &[u8]) -> Read<'_> {
+    let (input, (_, count)) = ipfix::template_head(input)?;
+    if count == 0 {
+        return Ok((input, Definition::Withdrawal));
+    }
+    let count = usize::from(count);
+    let (input, bytes) = ipfix::definitions(input, count)?;
+    Ok((
+        input,
+        Definition::Fields {
+            scope_fields: None,
+            count,
+            bytes,
+        },
+    ))
+}
+
+fn ipfix_options_template(input: &[u8]) -> Read<'_> {
+    let (input, (_, count)) = ipfix::template_head(input)?;
+    if count == 0 {
+        return Ok((input, Definition::Withdrawal));
+    }
+    let (input, scope) = ipfix::scope_fields(input)?;
+    let count = usize::from(count);
+    let (input, bytes) = ipfix::definitions(input, count)?;
+    Ok((
+        input,
+        Definition::Fields {
+            scope_fields: Some(scope),
+            count,
+            bytes,
+        },
+    ))
+}

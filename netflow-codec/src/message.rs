@@ -1,0 +1,362 @@
+//! Messages and their sets.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::net::SocketAddr;
+
+use crate::element::ElementId;
+use crate::error::Error;
+use crate::header::{DomainId, Header, Version};
+use crate::record::Record;
+use crate::sampling::Sampling;
+use crate::template::{Template, TemplateId, TemplateKind};
+
+/// A decoded datagram: its header and its sets, borrowed from the datagram and from the decoder.
+#[derive(Clone, Copy, Debug)]
+pub struct Message<'m> {
+    pub(crate) header: Header,
+    pub(crate) exporter: SocketAddr,
+    pub(crate) datagram: &'m [u8],
+    pub(crate) parts: &'m [Part],
+    pub(crate) changes: &'m [TemplateChange],
+    pub(crate) replayed: &'m [HeldSet],
+}
+
+impl<'m> Message<'m> {
+    /// The header.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The version.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.header.version
+    }
+
+    /// The observation domain.
+    #[must_use]
+    pub fn domain(&self) -> DomainId {
+        self.header.domain
+    }
+
+    /// The sequence number, if the version has one.
+    #[must_use]
+    pub fn sequence(&self) -> Option<u32> {
+        self.header.sequence
+    }
+
+    /// The exporter's clock at the export, in ms since 1970.
+    #[must_use]
+    pub fn export_time_ms(&self) -> i64 {
+        self.header.export_time_ms
+    }
+
+    /// The exporter: the address and port that the datagram came from.
+    #[must_use]
+    pub fn exporter(&self) -> SocketAddr {
+        self.exporter
+    }
+
+    /// The sets in the order of the wire; each set that had waited for its template follows the set that defines it.
+    /// A part that cannot be decoded is an error in its place, and does not end the iteration.
+    #[must_use]
+    pub fn sets(&self) -> Sets<'m> {
+        Sets {
+            datagram: self.datagram,
+            parts: self.parts.iter(),
+            changes: self.changes,
+            replayed: self.replayed,
+        }
+    }
+}
+
+impl<'m> IntoIterator for Message<'m> {
+    type Item = Result<Set<'m>, Error>;
+    type IntoIter = Sets<'m>;
+
+    fn into_iter(self) -> Sets<'m> {
+        self.sets()
+    }
+}
+
+impl<'m> IntoIterator for &Message<'m> {
+    type Item = Result<Set<'m>, Error>;
+    type IntoIter = Sets<'m>;
+
+    fn into_iter(self) -> Sets<'m> {
+        self.sets()
+    }
+}
+
+/// The sets of a message.
+#[derive(Clone, Debug)]
+pub struct Sets<'m> {
+    datagram: &'m [u8],
+    parts: core::slice::Iter<'m, Part>,
+    changes: &'m [TemplateChange],
+    replayed: &'m [HeldSet],
+}
+
+impl<'m> Iterator for Sets<'m> {
+    type Item = Result<Set<'m>, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(match self.parts.next()? {
+            Part::Data(data) => {
+                let (whole, header) = match data.held {
+                    None => (self.datagram, &data.header),
+                    Some(number) => {
+                        let held = self.replayed.get(number)?;
+                        (&*held.body, &held.header)
+                    }
+                };
+                let set = DataSet {
+                    template: &data.template,
+                    header,
+                    sampling: &data.sampling,
+                    body: whole.get(data.start..data.end).unwrap_or_default(),
+                    count: data.count,
+                    replayed: data.held.is_some(),
+                };
+                Ok(match data.template.kind() {
+                    TemplateKind::Data => Set::Data(set),
+                    TemplateKind::Options { .. } => Set::Options(set),
+                })
+            }
+            Part::Templates { start, end } => Ok(Set::Templates(self.changes.get(*start..*end).unwrap_or_default())),
+            Part::Unknown {
+                template,
+                start,
+                end,
+                held,
+            } => Ok(Set::Unknown(UnknownSet {
+                template: *template,
+                body: self.datagram.get(*start..*end).unwrap_or_default(),
+                held: *held,
+            })),
+            Part::Reserved { id, start, end } => Ok(Set::Reserved {
+                id: *id,
+                body: self.datagram.get(*start..*end).unwrap_or_default(),
+            }),
+            Part::Failed(error) => Err(*error),
+        })
+    }
+}
+
+/// One set of a message.
+#[derive(Clone, Copy, Debug)]
+pub enum Set<'m> {
+    /// Flow records.
+    Data(DataSet<'m>),
+    /// Options records.
+    Options(DataSet<'m>),
+    /// Templates defined or withdrawn. The decoder has taken note of them already.
+    Templates(&'m [TemplateChange]),
+    /// Records whose template is not known (yet).
+    Unknown(UnknownSet<'m>),
+    /// A set whose id has no meaning in the version.
+    Reserved {
+        /// The set id, below 256.
+        id: u16,
+        /// The set without its header.
+        body: &'m [u8],
+    },
+}
+
+/// The records of one set, all of one template. v1, v5 and v7 have one such set, of a fixed template.
+#[derive(Clone, Copy, Debug)]
+pub struct DataSet<'m> {
+    template: &'m Arc<Template>,
+    header: &'m Header,
+    sampling: &'m Sampling,
+    body: &'m [u8],
+    count: usize,
+    replayed: bool,
+}
+
+impl<'m> DataSet<'m> {
+    /// The layout of the records.
+    #[must_use]
+    pub fn template(&self) -> &'m Arc<Template> {
+        self.template
+    }
+
+    /// The header of the message that brought the set: not that of the message at hand if it [had to
+    /// wait](Self::is_replayed) for its template.
+    #[must_use]
+    pub fn header(&self) -> &'m Header {
+        self.header
+    }
+
+    /// Whether the set came in an earlier datagram and had to wait for its template.
+    #[must_use]
+    pub fn is_replayed(&self) -> bool {
+        self.replayed
+    }
+
+    /// What the exporter has told about sampling before these records.
+    #[must_use]
+    pub fn sampling(&self) -> &'m Sampling {
+        self.sampling
+    }
+
+    /// How many records there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is no record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The bytes of the records, without the set's header and padding.
+    #[must_use]
+    pub fn body(&self) -> &'m [u8] {
+        self.body
+    }
+
+    /// The records in the order of the wire.
+    #[must_use]
+    pub fn records(&self) -> Records<'m> {
+        Records {
+            template: self.template,
+            header: self.header,
+            rest: self.body,
+            left: self.count,
+        }
+    }
+
+    /// The sampling rate of one of the records: one packet in so many was looked at; 1 is unsampled, 0 not known.
+    #[must_use]
+    pub fn sampling_rate(&self, record: &Record<'_>) -> u32 {
+        self.sampling.rate_of(record, self.header)
+    }
+}
+
+/// The records of a set.
+#[derive(Clone, Debug)]
+pub struct Records<'m> {
+    template: &'m Arc<Template>,
+    header: &'m Header,
+    rest: &'m [u8],
+    left: usize,
+}
+
+impl<'m> Iterator for Records<'m> {
+    type Item = Record<'m>;
+
+    fn next(&mut self) -> Option<Record<'m>> {
+        self.left = self.left.checked_sub(1)?;
+        let (bytes, rest) = self.rest.split_at_checked(self.template.measure(self.rest)?)?;
+        self.rest = rest;
+        Some(Record::new(self.template, self.header, bytes))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl ExactSizeIterator for Records<'_> {}
+
+/// Records whose template is not known.
+#[derive(Clone, Copy, Debug)]
+pub struct UnknownSet<'m> {
+    /// The id of the missing template.
+    pub template: TemplateId,
+    /// The set without its header.
+    pub body: &'m [u8],
+    /// Whether the set is kept until the template comes, within the limits; it is then part of the message that brings
+    /// the template.
+    pub held: bool,
+}
+
+/// What a template set changed.
+#[derive(Clone, Debug)]
+pub enum TemplateChange {
+    /// A template not known before.
+    Added(Arc<Template>),
+    /// The same again.
+    Refreshed(Arc<Template>),
+    /// Another layout under a known id.
+    Replaced {
+        /// The template from now on.
+        new: Arc<Template>,
+        /// The template up to here.
+        old: Arc<Template>,
+    },
+    /// Taken back by the exporter (RFC 7011 §8.1).
+    Withdrawn(Arc<Template>),
+    /// Taken back, but never known.
+    WithdrawnUnknown(TemplateId),
+}
+
+impl TemplateChange {
+    /// The template that is valid after the change.
+    #[must_use]
+    pub fn template(&self) -> Option<&Arc<Template>> {
+        match self {
+            Self::Added(template) | Self::Refreshed(template) | Self::Replaced { new: template, .. } => Some(template),
+            Self::Withdrawn(_) | Self::WithdrawnUnknown(_) => None,
+        }
+    }
+}
+
+/// A part of a message as the decoder notes it: places only, so that the decoder's notes can be used again.
+#[derive(Clone, Debug)]
+pub(crate) enum Part {
+    Data(DataPart),
+    /// A range of the decoder's changes.
+    Templates {
+        start: usize,
+        end: usize,
+    },
+    Unknown {
+        template: TemplateId,
+        start: usize,
+        end: usize,
+        held: bool,
+    },
+    Reserved {
+        id: u16,
+        start: usize,
+        end: usize,
+    },
+    Failed(Error),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct DataPart {
+    pub(crate) template: Arc<Template>,
+    pub(crate) sampling: Arc<Sampling>,
+    pub(crate) header: Header,
+    /// The number of the held set that the places lie in, else they lie in the datagram.
+    pub(crate) held: Option<usize>,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) count: usize,
+}
+
+/// A set that waits for its template.
+#[derive(Clone, Debug)]
+pub(crate) struct HeldSet {
+    pub(crate) template: TemplateId,
+    pub(crate) header: Header,
+    pub(crate) received_ms: i64,
+    pub(crate) body: Box<[u8]>,
+}
+
+/// Values of one field over all records of a set, see [`DataSet::values`].
+impl<'m> DataSet<'m> {
+    /// The bytes of one element in every record, in order; `None` if the template does not have it.
+    #[must_use]
+    pub fn values(&self, element: ElementId) -> Option<impl Iterator<Item = &'m [u8]> + use<'m>> {
+        let number = self.template.position(element)?;
+        Some(self.records().map(move |record| record.at(number).unwrap_or_default()))
+    }
+}

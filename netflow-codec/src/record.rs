@@ -1,0 +1,176 @@
+//! Records, read in place.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::element::ElementId;
+use crate::header::Header;
+use crate::template::{FieldSpec, Template};
+use crate::time;
+
+/// One record of a set, borrowed from the datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'m> {
+    template: &'m Template,
+    header: &'m Header,
+    bytes: &'m [u8],
+}
+
+impl<'m> Record<'m> {
+    pub(crate) fn new(template: &'m Template, header: &'m Header, bytes: &'m [u8]) -> Self {
+        Self {
+            template,
+            header,
+            bytes,
+        }
+    }
+
+    /// The layout of the record.
+    #[must_use]
+    pub fn template(&self) -> &'m Template {
+        self.template
+    }
+
+    /// The record as on the wire.
+    #[must_use]
+    pub fn bytes(&self) -> &'m [u8] {
+        self.bytes
+    }
+
+    /// The fields in the order of the wire, each with its bytes.
+    pub fn fields(&self) -> impl Iterator<Item = (FieldSpec, &'m [u8])> + use<'m> {
+        let (template, bytes) = (self.template, self.bytes);
+        let fixed = (0..template.fields().len()).map_while(|number| template.fixed_place(number));
+        let variable = template
+            .variable_places(bytes)
+            .map_while(|place| place.map(|place| (place.offset, place.length)));
+        fixed
+            .chain(variable)
+            .zip(template.fields())
+            .map_while(|((offset, length), field)| Some((*field, bytes.get(offset..offset.checked_add(length)?)?)))
+    }
+
+    /// The bytes of the field with a number, as [`Template::position`] tells it: in constant time up to the first field
+    /// of variable length, by a walk from there on.
+    #[must_use]
+    pub fn at(&self, number: usize) -> Option<&'m [u8]> {
+        let (offset, length) = match self.template.fixed_place(number) {
+            Some(place) => place,
+            None => {
+                let place = self
+                    .template
+                    .variable_places(self.bytes)
+                    .flatten()
+                    .find(|place| place.number == number)?;
+                (place.offset, place.length)
+            }
+        };
+        self.bytes.get(offset..offset.checked_add(length)?)
+    }
+
+    /// The bytes of the first field that carries an element.
+    #[must_use]
+    pub fn field(&self, element: ElementId) -> Option<&'m [u8]> {
+        self.at(self.template.position(element)?)
+    }
+
+    /// An unsigned integer of any width, also reduced (RFC 7011 §6.2); `None` if it needs more than 64 bits.
+    #[must_use]
+    pub fn unsigned(&self, element: ElementId) -> Option<u64> {
+        unsigned(self.field(element)?)
+    }
+
+    /// A signed integer of any width, also reduced.
+    #[must_use]
+    pub fn signed(&self, element: ElementId) -> Option<i64> {
+        signed(self.field(element)?)
+    }
+
+    /// A floating point number, of 4 bytes or 8.
+    #[must_use]
+    pub fn float(&self, element: ElementId) -> Option<f64> {
+        float(self.field(element)?)
+    }
+
+    /// An address of 4 bytes or 16.
+    #[must_use]
+    pub fn address(&self, element: ElementId) -> Option<IpAddr> {
+        address(self.field(element)?)
+    }
+
+    /// A MAC address.
+    #[must_use]
+    pub fn mac(&self, element: ElementId) -> Option<[u8; 6]> {
+        self.field(element)?.try_into().ok()
+    }
+
+    /// Text, without the zero bytes with which fields of fixed length are filled up; `None` if it is not UTF-8.
+    #[must_use]
+    pub fn text(&self, element: ElementId) -> Option<&'m str> {
+        text(self.field(element)?)
+    }
+
+    /// A moment in ms since 1970, whatever unit the element has; also those that count from the exporter's start or
+    /// back from the export, where the message or the record tells when that was.
+    #[must_use]
+    pub fn time_ms(&self, element: ElementId) -> Option<i64> {
+        let start = || self.unsigned(time::SYSTEM_INIT).and_then(|ms| i64::try_from(ms).ok());
+        time::to_ms(element, self.field(element)?, self.header, start)
+    }
+}
+
+/// An unsigned integer in network order, of any width; `None` if it needs more than 64 bits or has no byte.
+#[must_use]
+pub fn unsigned(bytes: &[u8]) -> Option<u64> {
+    let Some(excess) = bytes.len().checked_sub(8) else {
+        if bytes.is_empty() {
+            return None;
+        }
+        return Some(bytes.iter().fold(0, |value, byte| (value << 8) | u64::from(*byte)));
+    };
+    let (high, low) = bytes.split_at_checked(excess)?;
+    if high.iter().any(|byte| *byte != 0) {
+        return None;
+    }
+    Some(u64::from_be_bytes(low.try_into().ok()?))
+}
+
+/// A signed integer in network order, of up to 8 bytes.
+#[must_use]
+pub fn signed(bytes: &[u8]) -> Option<i64> {
+    if bytes.is_empty() || bytes.len() > 8 {
+        return None;
+    }
+    let sign = if bytes.first()? & 0x80 == 0 { 0 } else { u64::MAX };
+    Some(
+        bytes
+            .iter()
+            .fold(sign, |value, byte| (value << 8) | u64::from(*byte))
+            .cast_signed(),
+    )
+}
+
+/// A floating point number in network order, of 4 bytes or 8.
+#[must_use]
+pub fn float(bytes: &[u8]) -> Option<f64> {
+    match bytes.len() {
+        4 => Some(f64::from(f32::from_be_bytes(bytes.try_into().ok()?))),
+        8 => Some(f64::from_be_bytes(bytes.try_into().ok()?)),
+        _ => None,
+    }
+}
+
+/// An address of 4 bytes or 16.
+#[must_use]
+pub fn address(bytes: &[u8]) -> Option<IpAddr> {
+    match bytes.len() {
+        4 => Some(IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?))),
+        16 => Some(IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?))),
+        _ => None,
+    }
+}
+
+/// Text without the zero bytes that fill it up; `None` if it is not UTF-8.
+#[must_use]
+pub fn text(bytes: &[u8]) -> Option<&str> {
+    Some(core::str::from_utf8(bytes).ok()?.trim_end_matches('\0'))
+}

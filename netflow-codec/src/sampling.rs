@@ -1,0 +1,181 @@
+//! Sampling rates: what exporters tell in headers, options and records.
+
+use alloc::vec::Vec;
+
+use crate::element::ElementId;
+use crate::header::{Header, Version};
+use crate::record::{self, Record};
+use crate::time::SYSTEM_INIT;
+
+const SAMPLING_INTERVAL: ElementId = ElementId::iana(34);
+const SAMPLER_ID: ElementId = ElementId::iana(48);
+const SAMPLER_RANDOM_INTERVAL: ElementId = ElementId::iana(50);
+const SELECTOR_ID: ElementId = ElementId::iana(302);
+const PACKET_INTERVAL: ElementId = ElementId::iana(305);
+const PACKET_SPACE: ElementId = ElementId::iana(306);
+const SAMPLING_SIZE: ElementId = ElementId::iana(309);
+const SAMPLING_POPULATION: ElementId = ElementId::iana(310);
+const SAMPLING_PROBABILITY: ElementId = ElementId::iana(311);
+const INGRESS_INTERFACE: ElementId = ElementId::iana(10);
+const SCOPE_INTERFACE: ElementId = ElementId::v9_scope(2);
+
+/// Samplers and interfaces of which a rate is kept. Routers have tens of samplers and at most thousands of interfaces.
+const MAX_RATES: usize = 4096;
+
+/// What one exporter has told about sampling, and when it started, in the options data of one observation domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Sampling {
+    /// The rate that holds for the whole observation domain.
+    pub rate: Option<u32>,
+    /// Rates by sampler (or selector) id, sorted by it.
+    pub samplers: Vec<(u64, u32)>,
+    /// Rates by interface, sorted by it.
+    pub interfaces: Vec<(u64, u32)>,
+    /// When the exporter started, in ms since 1970 (`systemInitTimeMilliseconds`).
+    pub system_init_ms: Option<i64>,
+}
+
+impl Sampling {
+    /// Takes note of what an options record tells; returns whether that was anything new. `target` is called for the
+    /// value to change only if there is a change.
+    pub(crate) fn learned_from(&self, record: &Record<'_>) -> Option<Self> {
+        let init = record.unsigned(SYSTEM_INIT).and_then(|ms| i64::try_from(ms).ok());
+        let rate = stated_rate(record);
+        if init.is_none() && rate.is_none() {
+            return None;
+        }
+        let mut next = self.clone();
+        if init.is_some() {
+            next.system_init_ms = init;
+        }
+        if let Some(rate) = rate {
+            if let Some(sampler) = sampler_of(record) {
+                note(&mut next.samplers, sampler, rate);
+            } else if let Some(interface) = scope_interface(record) {
+                note(&mut next.interfaces, interface, rate);
+            } else {
+                next.rate = Some(rate);
+            }
+        }
+        (next != *self).then_some(next)
+    }
+
+    /// The rate of a flow record: 1 unsampled, 0 not known.
+    #[must_use]
+    pub fn rate_of(&self, record: &Record<'_>, header: &Header) -> u32 {
+        if header.version == Version::V5 {
+            return u32::from(header.sampling & 0x3FFF);
+        }
+        if let Some(rate) = stated_rate(record) {
+            return rate;
+        }
+        if let Some(sampler) = sampler_of(record)
+            && let Some(rate) = find(&self.samplers, sampler)
+        {
+            return rate;
+        }
+        if !self.interfaces.is_empty()
+            && let Some(rate) = record
+                .unsigned(INGRESS_INTERFACE)
+                .and_then(|id| find(&self.interfaces, id))
+        {
+            return rate;
+        }
+        self.default_rate(sampler_of(record).is_some())
+    }
+
+    /// The rate of flows that neither name a rate nor a known sampler.
+    fn default_rate(&self, names_sampler: bool) -> u32 {
+        if let Some(rate) = self.rate {
+            return rate;
+        }
+        // An exporter that describes its samplers but does not say which took a flow: known if they all agree.
+        match self.samplers.split_first() {
+            Some(((_, rate), others)) if !names_sampler && others.iter().all(|(_, other)| other == rate) => *rate,
+            _ => 0,
+        }
+    }
+
+    /// The rate of all flows whose template has none of the fields that could tell one apart from another; `None` if
+    /// rates must be told record by record.
+    pub(crate) fn uniform_rate(&self, template: &crate::template::Template, header: &Header) -> Option<u32> {
+        if header.version == Version::V5 {
+            return Some(u32::from(header.sampling & 0x3FFF));
+        }
+        let has = |element| template.position(element).is_some();
+        let told = [
+            SAMPLING_INTERVAL,
+            SAMPLER_RANDOM_INTERVAL,
+            PACKET_INTERVAL,
+            SAMPLING_SIZE,
+            SAMPLING_PROBABILITY,
+        ];
+        if told.into_iter().any(has)
+            || (!self.samplers.is_empty() && (has(SAMPLER_ID) || has(SELECTOR_ID)))
+            || (!self.interfaces.is_empty() && has(INGRESS_INTERFACE))
+        {
+            return None;
+        }
+        Some(self.default_rate(has(SAMPLER_ID) || has(SELECTOR_ID)))
+    }
+}
+
+/// The rate that a record states by itself.
+fn stated_rate(record: &Record<'_>) -> Option<u32> {
+    let number = |element| record.unsigned(element).filter(|value| *value > 0);
+    let rate = if let Some(interval) = number(SAMPLING_INTERVAL) {
+        interval
+    } else if let Some(interval) = number(SAMPLER_RANDOM_INTERVAL) {
+        interval
+    } else if let Some(taken) = number(PACKET_INTERVAL) {
+        // So many packets are taken, then so many left out (RFC 5477 §8.2.2).
+        let left_out = record.unsigned(PACKET_SPACE)?;
+        taken.checked_add(left_out)?.checked_div(taken)?
+    } else if let Some(size) = number(SAMPLING_SIZE) {
+        record.unsigned(SAMPLING_POPULATION)?.checked_div(size)?
+    } else {
+        let probability = record::float(record.field(SAMPLING_PROBABILITY)?)?;
+        if !(probability > 0.0 && probability <= 1.0) {
+            return None;
+        }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "at least 1; too large saturates"
+        )]
+        let rate = (1.0 / probability + 0.5) as u64;
+        rate
+    };
+    u32::try_from(rate).ok().filter(|rate| *rate > 0)
+}
+
+fn sampler_of(record: &Record<'_>) -> Option<u64> {
+    record.unsigned(SAMPLER_ID).or_else(|| record.unsigned(SELECTOR_ID))
+}
+
+/// The interface that an options record is about, if its scope says one.
+fn scope_interface(record: &Record<'_>) -> Option<u64> {
+    let scope = record.template().fields().get(..record.template().scope_fields())?;
+    let number = scope
+        .iter()
+        .position(|field| matches!(field.element, SCOPE_INTERFACE | INGRESS_INTERFACE))?;
+    record::unsigned(record.at(number)?)
+}
+
+fn find(rates: &[(u64, u32)], id: u64) -> Option<u32> {
+    let place = rates.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+    rates.get(place).map(|(_, rate)| *rate)
+}
+
+fn note(rates: &mut Vec<(u64, u32)>, id: u64, rate: u32) {
+    match rates.binary_search_by_key(&id, |(id, _)| *id) {
+        Ok(place) => {
+            if let Some(entry) = rates.get_mut(place) {
+                entry.1 = rate;
+            }
+        }
+        Err(place) if rates.len() < MAX_RATES => rates.insert(place, (id, rate)),
+        Err(_) => {}
+    }
+}
