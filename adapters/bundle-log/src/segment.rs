@@ -8,8 +8,10 @@ use crate::{Error, Position};
 
 /// Bytes before the first frame of a segment.
 pub(crate) const HEADER_BYTES: u64 = 16;
-/// Bytes before the payload of a frame.
+/// Bytes before the payload of a frame: its length and its checksum.
 pub(crate) const FRAME_HEADER_BYTES: u64 = 8;
+/// The same, read or written.
+pub(crate) type FrameHeader = [u8; 8];
 /// Longest payload: a bundle is a few megabytes, so a larger length is damage, and must not make a reader allocate it.
 pub(crate) const MAX_FRAME_BYTES: u64 = 256 << 20;
 
@@ -83,7 +85,7 @@ pub(crate) enum Read1 {
 
 /// Reads one frame.
 pub(crate) fn read_frame(file: &mut impl Read, path: &Path) -> Result<Read1, Error> {
-    let mut head = [0; FRAME_HEADER_BYTES as usize];
+    let mut head = FrameHeader::default();
     match read_full(file, &mut head).map_err(Error::io(path))? {
         0 => return Ok(Read1::End),
         n if n < head.len() => return Ok(Read1::Broken("frame header cut short")),

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::segment::{self, FRAME_HEADER_BYTES, HEADER_BYTES, MAX_FRAME_BYTES};
+use crate::segment::{self, FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES, MAX_FRAME_BYTES};
 use crate::{Error, Position, Tail};
 
 /// When appended frames are forced to the disk, that is, what a power cut may cost.
@@ -191,7 +191,7 @@ impl LogWriter {
         let current = self.segment_for(position)?;
 
         let length = u32::try_from(length).map_err(|_| too_long())?;
-        let mut head = [0; FRAME_HEADER_BYTES as usize];
+        let mut head = FrameHeader::default();
         head[..4].copy_from_slice(&length.to_le_bytes());
         head[4..].copy_from_slice(&segment::checksum(length, payload).to_le_bytes());
         let mut slices = Vec::with_capacity(payload.len() + 1);
