@@ -55,6 +55,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// A probe's name cannot be written into a session.
+    #[error("probe name {name:?} is empty or has a line feed")]
+    Name {
+        /// The name.
+        name: String,
+    },
     /// Any other failure of the file system.
     #[error("{path}: {source}")]
     Io {

@@ -25,6 +25,7 @@
 mod error;
 mod position;
 mod reader;
+pub mod record;
 mod segment;
 mod tail;
 mod writer;
