@@ -111,11 +111,11 @@ impl UdpReceiver {
                 }
             }
             let Some(sender) = message.address.as_ref().and_then(socket_address) else { continue };
+            if message.bytes == 0 {
+                each(&[], sender);
+                received.datagrams += 1;
+            }
             for bytes in message.iovs() {
-                if bytes.is_empty() {
-                    each(bytes, sender);
-                    received.datagrams += 1;
-                }
                 for datagram in bytes.chunks(segment) {
                     each(datagram, sender);
                     received.datagrams += 1;
