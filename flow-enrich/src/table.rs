@@ -46,7 +46,14 @@ impl SubnetTable {
     /// beyond its length or stands there twice, a VLAN or a truth value that is none, a name that is missing or too
     /// long, more than [`MAX_SUBNETS`] subnets.
     pub fn from_csv(text: &[u8]) -> Result<Self, Error> {
-        let mut list = ListReader::default();
+        let mut list = ListReader {
+            csv: csv_core::Reader::new(),
+            columns: None,
+            subnets: Vec::new(),
+            line_of_prefix: HashMap::new(),
+            problems: Vec::new(),
+            unreported: 0,
+        };
         // Editors on Windows put a byte order mark in front.
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         for (line, text) in (1..).zip(text.split(|&byte| byte == b'\n')) {
@@ -54,7 +61,12 @@ impl SubnetTable {
                 list.report(line, 1, ProblemKind::TooManySubnets);
                 break;
             }
+            let had_header = list.columns.is_some();
             list.read_line(line, text.strip_suffix(b"\r").unwrap_or(text));
+            // With a wrong header every line would be wrong in its wake.
+            if !had_header && !list.problems.is_empty() {
+                break;
+            }
         }
         if list.columns.is_none() && list.problems.is_empty() {
             list.report(1, 1, ProblemKind::NoHeader);
@@ -217,8 +229,8 @@ struct Field {
 }
 
 /// A list in the making.
-#[derive(Default)]
 struct ListReader {
+    csv: csv_core::Reader,
     /// Once the header is read: which of [`SUBNET_COLUMNS`] each field is.
     columns: Option<Vec<usize>>,
     subnets: Vec<Subnet>,
@@ -247,7 +259,7 @@ impl ListReader {
         if text.trim().is_empty() || text.trim_start().starts_with('#') {
             return;
         }
-        let fields = match split(text) {
+        let fields = match split(&mut self.csv, text) {
             Ok(fields) => fields,
             Err((column, kind)) => return self.report(line, column, kind),
         };
@@ -300,8 +312,6 @@ impl ListReader {
                 self.report(line, 1, ProblemKind::ColumnMissing { column });
             }
         }
-        // With a wrong header every line would be wrong in its wake: an empty list of columns fits no line, so
-        // report the header alone.
         self.columns = Some(columns);
     }
 
@@ -353,8 +363,9 @@ impl ListReader {
 }
 
 /// Splits one line at its commas.
-fn split(line: &str) -> Result<Vec<Field>, (usize, ProblemKind)> {
-    let mut reader = csv_core::Reader::new();
+fn split(reader: &mut csv_core::Reader, line: &str) -> Result<Vec<Field>, (usize, ProblemKind)> {
+    // A line before this may have ended inside its quotes.
+    reader.reset();
     let mut fields = Vec::with_capacity(SUBNET_COLUMNS.len());
     let mut rest = line;
     let mut output = [0; MAX_FIELD_BYTES];
@@ -499,7 +510,7 @@ mod tests {
     #[test]
     fn a_wrong_header_is_told_with_a_suggestion() {
         assert_eq!(
-            problems("prefx,name,name,colour\n"),
+            problems("prefx,name,name,colour\n10.0.0.0/8,a,b,c\n"),
             [
                 "1:1: unknown column `prefx`: did you mean `prefix`?",
                 "1:12: column `name` is there twice: remove one",
