@@ -3,6 +3,8 @@
 //! `UPDATE_ELEMENTS=1 cargo test -p netflow-codec --test elements` rewrites `src/element/table.rs` after the list has
 //! changed.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
