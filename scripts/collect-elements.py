@@ -85,7 +85,7 @@ TYPES_BY_NAME = [
     (r"MAC$", "macAddress"),
     (r"TS_SEC$|EPOCH_SECOND$", "dateTimeSeconds"),
     (r"PORT_(FIRST|LAST)$|_TAG$", "unsigned16"),
-    (r"^[A-Z0-9_]+$|(?i:count|bytes|octets|packets|usec|time)$", "unsigned64"),
+    (r"^[A-Z0-9_]+$|(?i:counter|histogram)|(?i:count|bytes|octets|packets|usec|time)$", "unsigned64"),
     (r"", "octetArray"),
 ]
 PARSER_TYPES = {

@@ -1,0 +1,152 @@
+//! Which UDP datagrams of a capture are NetFlow.
+//!
+//! A port says little: exporters send to any. So a datagram is taken for NetFlow if its version is one of ours and its
+//! header agrees with its length; once one was, everything between the same two sockets that has such a version is, as
+//! malformed messages are to be reported and not overlooked.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use crate::frame::Datagram;
+
+/// Ports at which any datagram with a version of ours is taken for NetFlow: IANA's for IPFIX, and those that exporters
+/// and collectors use by default.
+const USUAL_PORTS: [u16; 9] = [2055, 2056, 4432, 4739, 9025, 9555, 9991, 9995, 9996];
+
+/// Pairs of sockets that are remembered; beyond it each datagram has to convince by itself.
+const PAIRS: usize = 65_536;
+
+/// Tells NetFlow from other datagrams.
+#[derive(Debug, Default)]
+pub struct Detector {
+    /// The only destination port to look at, whatever the datagrams look like.
+    port: Option<u16>,
+    pairs: HashSet<(SocketAddr, SocketAddr)>,
+}
+
+impl Detector {
+    /// Looks at all ports, or takes whatever goes to one port.
+    #[must_use]
+    pub fn new(port: Option<u16>) -> Self {
+        Self {
+            port,
+            pairs: HashSet::new(),
+        }
+    }
+
+    /// Whether a datagram is NetFlow.
+    pub fn is_netflow(&mut self, datagram: &Datagram<'_>) -> bool {
+        if let Some(port) = self.port {
+            return datagram.destination.port() == port;
+        }
+        let pair = (datagram.source, datagram.destination);
+        let known = USUAL_PORTS.contains(&pair.1.port()) || self.pairs.contains(&pair);
+        if known && matches!(version(&datagram.payload), Some(1 | 5 | 7 | 9 | 10)) {
+            return true;
+        }
+        let convincing = is_plausible(&datagram.payload);
+        if convincing && self.pairs.len() < PAIRS {
+            self.pairs.insert(pair);
+        }
+        convincing
+    }
+}
+
+fn version(payload: &[u8]) -> Option<u16> {
+    u16_at(payload, 0)
+}
+
+fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(*bytes.get(offset..)?.first_chunk()?))
+}
+
+/// Whether the header and the lengths within agree with the length of the payload.
+fn is_plausible(payload: &[u8]) -> bool {
+    let check = || match version(payload)? {
+        1 => Some(records_fit(payload, 16, 52)),
+        5 => Some(records_fit(payload, 24, 48)),
+        7 => Some(records_fit(payload, 24, 52)),
+        9 => Some(u16_at(payload, 2)? > 0 && sets_fit(payload.get(20..)?, 0..=1)),
+        10 => {
+            let length = usize::from(u16_at(payload, 2)?);
+            Some(length == payload.len() && sets_fit(payload.get(16..)?, 2..=3))
+        }
+        _ => None,
+    };
+    check().unwrap_or(false)
+}
+
+fn records_fit(payload: &[u8], header: usize, record: usize) -> bool {
+    let count = u16_at(payload, 2).map_or(0, usize::from);
+    count > 0 && payload.len() == header + count * record
+}
+
+/// Whether the sets follow one another to the end, with ids that the version has.
+fn sets_fit(mut sets: &[u8], templates: std::ops::RangeInclusive<u16>) -> bool {
+    let mut any = false;
+    while let (Some(id), Some(length)) = (u16_at(sets, 0), u16_at(sets, 2)) {
+        let length = usize::from(length);
+        let known = templates.contains(&id) || id >= 256;
+        match sets.get(length..) {
+            Some(rest) if known && length >= 4 => sets = rest,
+            _ => return false,
+        }
+        any = true;
+    }
+    any && sets.len() < 4
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn datagram(port: u16, payload: &[u8]) -> Datagram<'_> {
+        Datagram {
+            source: "192.0.2.1:700".parse().unwrap(),
+            destination: SocketAddr::new([192, 0, 2, 2].into(), port),
+            payload: payload.into(),
+        }
+    }
+
+    /// Two sets, one of templates of v9, one of data.
+    fn v9() -> Vec<u8> {
+        let mut message = vec![0, 9, 0, 2];
+        message.extend([0; 16]);
+        message.extend([0, 0, 0, 12, 1, 0, 0, 1, 0, 1, 0, 4]);
+        message.extend([1, 0, 0, 8, 0, 0, 0, 1]);
+        message
+    }
+
+    #[test]
+    fn messages_are_recognised_at_any_port() {
+        let mut detector = Detector::new(None);
+        let mut v5 = vec![0; 24 + 48];
+        v5[1] = 5;
+        v5[3] = 1;
+        assert!(detector.is_netflow(&datagram(53, &v5)));
+        assert!(detector.is_netflow(&datagram(53, &v9())));
+        let mut ipfix = vec![0, 10, 0, 24];
+        ipfix.extend([0; 12]);
+        ipfix.extend([1, 0, 0, 8, 0, 0, 0, 1]);
+        assert!(detector.is_netflow(&datagram(53, &ipfix)));
+    }
+
+    #[test]
+    fn what_does_not_add_up_needs_a_known_sender() {
+        let mut broken = v9();
+        broken[23] = 200; // the first set's length
+        let mut detector = Detector::new(None);
+        assert!(!detector.is_netflow(&datagram(5000, &broken)));
+        assert!(detector.is_netflow(&datagram(2055, &broken)), "a usual port");
+        assert!(detector.is_netflow(&datagram(5000, &v9())));
+        assert!(detector.is_netflow(&datagram(5000, &broken)), "it has sent a good one");
+        assert!(!detector.is_netflow(&datagram(5000, b"GET / HTTP/1.1")));
+    }
+
+    #[test]
+    fn a_port_that_is_asked_for_is_all_netflow_and_no_other_is() {
+        let mut detector = Detector::new(Some(7000));
+        assert!(detector.is_netflow(&datagram(7000, b"anything")));
+        assert!(!detector.is_netflow(&datagram(2055, &v9())));
+    }
+}

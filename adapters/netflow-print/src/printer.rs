@@ -1,0 +1,348 @@
+//! Decodes datagrams and writes a line of JSON for each record, template and error, or counts them.
+
+use std::io::{self, Write};
+use std::net::SocketAddr;
+
+use netflow_codec::{
+    DataSet, Decoder, Error, FieldLength, Header, Limits, Message, Set, Template, TemplateChange, TemplateKind,
+    UnknownSet,
+};
+
+use crate::json::Json;
+use crate::render;
+use crate::summary::{Sender, Summary, Waiting};
+
+/// A capture is decoded as a whole, so templates do not expire and data may wait for them as long as there is room.
+const LIMITS: Limits = Limits {
+    template_lifetime_ms: i64::MAX,
+    held_bytes_per_stream: 64 << 20,
+    held_bytes: 256 << 20,
+    held_ms: i64::MAX,
+    ..Limits::COLLECTOR
+};
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A line for each record, template, error and gap.
+    Lines,
+    /// Counts only, a line for each exporter and observation domain.
+    Summary,
+}
+
+/// Decodes the datagrams of any number of exporters and prints what is in them.
+#[derive(Debug)]
+pub struct Printer<W> {
+    decoder: Decoder,
+    mode: Mode,
+    summary: Summary,
+    out: Lines<W>,
+}
+
+/// Where lines go.
+#[derive(Debug)]
+struct Lines<W> {
+    out: W,
+    json: Json,
+}
+
+impl<W: Write> Lines<W> {
+    /// Begins a line with what all lines have in common.
+    fn begin(&mut self, kind: &str, exporter: SocketAddr, received_ms: i64) -> &mut Json {
+        self.json.clear();
+        self.json
+            .begin_object()
+            .key("kind")
+            .string(kind)
+            .key("exporter")
+            .plain(exporter);
+        self.json.key("received").number(received_ms)
+    }
+
+    /// The same with what all lines of a message have in common.
+    fn begin_in(&mut self, kind: &str, exporter: SocketAddr, received_ms: i64, header: &Header) -> &mut Json {
+        let json = self.begin(kind, exporter, received_ms);
+        json.key("version")
+            .number(header.version.number())
+            .key("domain")
+            .number(header.domain.0);
+        if let Some(sequence) = header.sequence {
+            json.key("sequence").number(sequence);
+        }
+        json.key("export_time").number(header.export_time_ms)
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        self.json.end_object();
+        write_line(&mut self.out, &self.json)
+    }
+}
+
+fn write_line(out: &mut impl Write, json: &Json) -> io::Result<()> {
+    out.write_all(json.text().as_bytes())?;
+    out.write_all(b"\n")
+}
+
+impl<W: Write> Printer<W> {
+    /// A printer that knows no exporter yet.
+    pub fn new(mode: Mode, out: W) -> Self {
+        Self {
+            decoder: Decoder::new(LIMITS),
+            mode,
+            summary: Summary::default(),
+            out: Lines { out, json: Json::new() },
+        }
+    }
+
+    /// Prints what a datagram holds.
+    ///
+    /// # Errors
+    ///
+    /// If the output cannot be written.
+    pub fn datagram(&mut self, payload: &[u8], exporter: SocketAddr, received_ms: i64) -> io::Result<()> {
+        let Self {
+            decoder,
+            mode,
+            summary,
+            out,
+        } = self;
+        let message = match decoder.decode(payload, exporter, received_ms) {
+            Ok(message) => message,
+            Err(error) => {
+                let version = payload.first_chunk().map(|bytes| u16::from_be_bytes(*bytes));
+                let counts = summary.of((exporter, version, None));
+                counts.datagrams += 1;
+                *counts.errors.entry(error_name(&error)).or_default() += 1;
+                if *mode == Mode::Lines {
+                    let json = out.begin("error", exporter, received_ms);
+                    json.key("error")
+                        .string(error_name(&error))
+                        .key("text")
+                        .string(&error.to_string());
+                    out.end()?;
+                }
+                return Ok(());
+            }
+        };
+        count(summary, &message);
+        if *mode == Mode::Lines {
+            for set in &message {
+                print_set(out, &message, set, received_ms)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the counts, if only these are wanted, and flushes the output.
+    ///
+    /// # Errors
+    ///
+    /// If the output cannot be written.
+    pub fn finish(mut self) -> io::Result<()> {
+        if self.mode == Mode::Summary {
+            let Lines { out, json } = &mut self.out;
+            self.summary.write(json, |json| write_line(out, json))?;
+        }
+        self.out.out.flush()
+    }
+
+    /// Flushes the output.
+    ///
+    /// # Errors
+    ///
+    /// If the output cannot be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.out.flush()
+    }
+}
+
+fn count(summary: &mut Summary, message: &Message<'_>) {
+    let sender: Sender = (
+        message.exporter(),
+        Some(message.version().number()),
+        Some(message.domain().0),
+    );
+    let counts = summary.of(sender);
+    counts.datagrams += 1;
+    let mut accounted = 0_u64;
+    let mut unknown = Vec::new();
+    for set in message {
+        match set {
+            Ok(Set::Data(set) | Set::Options(set)) => {
+                let records = set.len() as u64;
+                match set.template().kind() {
+                    TemplateKind::Data => counts.records += records,
+                    TemplateKind::Options { .. } => counts.options_records += records,
+                }
+                if set.is_replayed() {
+                    let id = set.template().id().0;
+                    if let Some(waiting) = counts.waiting.get_mut(&id) {
+                        waiting.sets = waiting.sets.saturating_sub(1);
+                        waiting.bytes = waiting.bytes.saturating_sub(set.body().len() as u64);
+                        waiting.records = waiting.records.saturating_sub(records);
+                        if waiting.sets == 0 {
+                            counts.waiting.remove(&id);
+                        }
+                    }
+                } else {
+                    accounted += records;
+                }
+            }
+            Ok(Set::Templates(changes)) => {
+                let defined = changes.iter().filter(|change| change.template().is_some()).count() as u64;
+                counts.templates += defined;
+                counts.withdrawals += changes.len() as u64 - defined;
+                accounted += defined;
+            }
+            Ok(Set::Unknown(set)) => unknown.push(set),
+            Ok(Set::Reserved { .. }) => *counts.errors.entry("reserved_set").or_default() += 1,
+            Err(error) => *counts.errors.entry(error_name(&error)).or_default() += 1,
+        }
+    }
+    // What v9's header counts beyond what was decoded is in the sets that were not.
+    let mut left = u64::from(message.header().count).saturating_sub(accounted);
+    for (number, set) in unknown.iter().enumerate() {
+        let others = (unknown.len() - number - 1) as u64;
+        let records = left.saturating_sub(others).max(1);
+        left = left.saturating_sub(records);
+        let records = if others > 0 { 1 } else { records };
+        let waiting: &mut Waiting = counts.waiting.entry(set.template.0).or_default();
+        waiting.sets += 1;
+        waiting.bytes += set.body.len() as u64;
+        waiting.records += records;
+    }
+}
+
+fn print_set<W: Write>(
+    out: &mut Lines<W>,
+    message: &Message<'_>,
+    set: Result<Set<'_>, Error>,
+    received_ms: i64,
+) -> io::Result<()> {
+    let (exporter, header) = (message.exporter(), message.header());
+    match set {
+        Ok(Set::Data(set)) => print_records(out, "data", exporter, &set, received_ms),
+        Ok(Set::Options(set)) => print_records(out, "options", exporter, &set, received_ms),
+        Ok(Set::Templates(changes)) => {
+            for change in changes {
+                print_change(out.begin_in("template", exporter, received_ms, header), change);
+                out.end()?;
+            }
+            Ok(())
+        }
+        Ok(Set::Unknown(UnknownSet { template, body, held })) => {
+            let json = out.begin_in("no_template", exporter, received_ms, header);
+            json.key("template")
+                .number(template.0)
+                .key("bytes")
+                .number(body.len() as u64)
+                .key("held")
+                .boolean(held);
+            out.end()
+        }
+        Ok(Set::Reserved { id, body }) => {
+            let json = out.begin_in("error", exporter, received_ms, header);
+            json.key("error").string("reserved_set");
+            json.key("text")
+                .string(&format!("set id {id} has no meaning"))
+                .key("bytes")
+                .number(body.len() as u64);
+            out.end()
+        }
+        Err(error) => {
+            let json = out.begin_in("error", exporter, received_ms, header);
+            json.key("error")
+                .string(error_name(&error))
+                .key("text")
+                .string(&error.to_string());
+            out.end()
+        }
+    }
+}
+
+fn print_records<W: Write>(
+    out: &mut Lines<W>,
+    kind: &str,
+    exporter: SocketAddr,
+    set: &DataSet<'_>,
+    received_ms: i64,
+) -> io::Result<()> {
+    let header = set.header();
+    for record in set.records() {
+        let json = out.begin_in(kind, exporter, received_ms, header);
+        if header.version.has_templates() {
+            json.key("template").number(set.template().id().0);
+        } else {
+            json.key("template").null();
+        }
+        if set.is_replayed() {
+            json.key("waited").boolean(true);
+        }
+        if kind == "data" {
+            json.key("sampling_rate").number(set.sampling_rate(&record));
+        }
+        json.key("fields");
+        render::fields(json, &record);
+        out.end()?;
+    }
+    Ok(())
+}
+
+fn print_change(json: &mut Json, change: &TemplateChange) {
+    let (name, template) = match change {
+        TemplateChange::Added(template) => ("added", template),
+        TemplateChange::Refreshed(template) => ("refreshed", template),
+        TemplateChange::Replaced { new, .. } => ("replaced", new),
+        TemplateChange::Withdrawn(template) => ("withdrawn", template),
+        TemplateChange::WithdrawnUnknown(id) => {
+            json.key("template")
+                .number(id.0)
+                .key("change")
+                .string("withdrawn_unknown");
+            return;
+        }
+    };
+    json.key("template").number(template.id().0).key("change").string(name);
+    layout(json, template);
+}
+
+fn layout(json: &mut Json, template: &Template) {
+    if let TemplateKind::Options { scope_fields } = template.kind() {
+        json.key("scope_fields").number(scope_fields);
+    }
+    json.key("fields").begin_array();
+    for field in template.fields() {
+        json.begin_object().key("name").string(&render::name(field.element));
+        json.key("enterprise")
+            .number(field.element.enterprise)
+            .key("id")
+            .number(field.element.id)
+            .key("length");
+        match field.length {
+            FieldLength::Fixed(length) => json.number(length),
+            FieldLength::Variable => json.string("variable"),
+        };
+        json.end_object();
+    }
+    json.end_array();
+}
+
+/// A short name for each kind of error, for counting.
+const fn error_name(error: &Error) -> &'static str {
+    match error {
+        Error::HeaderCutShort { .. } => "header_cut_short",
+        Error::UnknownVersion { .. } => "unknown_version",
+        Error::RecordCount { .. } => "record_count",
+        Error::MessageCutShort { .. } => "message_cut_short",
+        Error::MessageLength { .. } => "message_length",
+        Error::SetLength { .. } => "set_length",
+        Error::SetCutShort { .. } => "set_cut_short",
+        Error::TrailingBytes { .. } => "trailing_bytes",
+        Error::RecordCutShort { .. } => "record_cut_short",
+        Error::TemplateCutShort { .. } => "template_cut_short",
+        Error::Template { .. } => "template",
+        Error::TemplateRefused { .. } => "template_refused",
+        Error::StreamRefused { .. } => "stream_refused",
+        _ => "other",
+    }
+}
