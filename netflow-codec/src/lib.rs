@@ -37,6 +37,8 @@
 extern crate alloc;
 
 mod cache;
+#[cfg(feature = "arrow")]
+pub mod columns;
 mod decoder;
 pub mod element;
 mod error;
