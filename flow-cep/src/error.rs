@@ -55,9 +55,19 @@ impl fmt::Display for Diagnostic {
         let number = self.line.to_string();
         writeln!(f, "{number} | {}", self.source_line)?;
         // Tabs are kept so that the caret stands below its text.
-        let indent: String =
-            self.source_line.chars().take(self.column).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-        write!(f, "{:width$} | {indent}{}", "", "^".repeat(self.width), width = number.len())?;
+        let indent: String = self
+            .source_line
+            .chars()
+            .take(self.column)
+            .map(|c| if c == '\t' { '\t' } else { ' ' })
+            .collect();
+        write!(
+            f,
+            "{:width$} | {indent}{}",
+            "",
+            "^".repeat(self.width),
+            width = number.len()
+        )?;
         if let Some(hint) = &self.hint {
             write!(f, "\n{:width$} = {hint}", "", width = number.len())?;
         }
@@ -87,17 +97,32 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn syntax(span: Span, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { kind: FaultKind::Syntax, message: message.into(), span, hint: None })
+        Box::new(Self {
+            kind: FaultKind::Syntax,
+            message: message.into(),
+            span,
+            hint: None,
+        })
     }
 
     pub(crate) fn invalid(span: Span, message: impl Into<String>) -> Box<Self> {
-        Box::new(Self { kind: FaultKind::Invalid, message: message.into(), span, hint: None })
+        Box::new(Self {
+            kind: FaultKind::Invalid,
+            message: message.into(),
+            span,
+            hint: None,
+        })
     }
 
     /// A refusal: what is refused, and what to write instead.
     pub(crate) fn unsupported(span: Span, what: impl Into<String>, instead: impl Into<String>) -> Box<Self> {
         let message = format!("{} is not supported", what.into());
-        Box::new(Self { kind: FaultKind::Unsupported, message, span, hint: Some(instead.into()) })
+        Box::new(Self {
+            kind: FaultKind::Unsupported,
+            message,
+            span,
+            hint: Some(instead.into()),
+        })
     }
 
     pub(crate) fn with_hint(mut self: Box<Self>, hint: Option<String>) -> Box<Self> {
@@ -150,7 +175,12 @@ pub(crate) fn nearest<'a>(wanted: &str, candidates: impl IntoIterator<Item = &'a
     let wanted = wanted.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&wanted, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(distance, candidate)| *distance <= (wanted.len().max(candidate.len()) / 2).clamp(1, 3))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

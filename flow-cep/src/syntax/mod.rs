@@ -1,8 +1,8 @@
 //! Text ↔ syntax tree.
 
 pub mod ast;
+mod display;
 mod parser;
 mod token;
 
 pub use parser::{NESTING_LIMIT, OPERATOR_LIMIT, parse, parse_each};
-pub(crate) use parser::is_reserved;

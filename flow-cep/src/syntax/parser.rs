@@ -5,6 +5,8 @@ mod expression;
 mod pattern;
 mod select;
 
+pub(super) use expression::{level, level_of};
+
 use super::ast::{Annotation, Body, Expr, ExprKind, Ident, Module, Span, Statement};
 use super::token::{Token, TokenKind, tokens};
 use crate::error::{Error, Fault, nearest};
@@ -20,11 +22,68 @@ pub(super) type Result<T> = std::result::Result<T, Box<Fault>>;
 
 /// Words that are no names unless between back-ticks.
 const RESERVED: [&str; 62] = [
-    "and", "any", "as", "asc", "between", "by", "case", "cast", "create", "define", "desc", "distinct", "else", "end",
-    "escape", "every", "exists", "false", "from", "full", "group", "having", "in", "inner", "insert", "into", "irstream",
-    "is", "istream", "join", "left", "like", "limit", "match_recognize", "measures", "not", "null", "offset", "on", "or",
-    "order", "outer", "output", "partition", "regexp", "retain", "right", "rstream", "select", "set", "some", "table",
-    "then", "true", "unidirectional", "until", "when", "where", "while", "all", "pattern", "merge",
+    "and",
+    "any",
+    "as",
+    "asc",
+    "between",
+    "by",
+    "case",
+    "cast",
+    "create",
+    "define",
+    "desc",
+    "distinct",
+    "else",
+    "end",
+    "escape",
+    "every",
+    "exists",
+    "false",
+    "from",
+    "full",
+    "group",
+    "having",
+    "in",
+    "inner",
+    "insert",
+    "into",
+    "irstream",
+    "is",
+    "istream",
+    "join",
+    "left",
+    "like",
+    "limit",
+    "match_recognize",
+    "measures",
+    "not",
+    "null",
+    "offset",
+    "on",
+    "or",
+    "order",
+    "outer",
+    "output",
+    "partition",
+    "regexp",
+    "retain",
+    "right",
+    "rstream",
+    "select",
+    "set",
+    "some",
+    "table",
+    "then",
+    "true",
+    "unidirectional",
+    "until",
+    "when",
+    "where",
+    "while",
+    "all",
+    "pattern",
+    "merge",
 ];
 
 /// Whether a word is reserved.
@@ -33,7 +92,17 @@ pub(crate) fn is_reserved(word: &str) -> bool {
 }
 
 /// Words after which a clause begins; to guess what a stray word was meant to be.
-const CLAUSES: [&str; 9] = ["from", "where", "group", "having", "output", "order", "limit", "match_recognize", "select"];
+const CLAUSES: [&str; 9] = [
+    "from",
+    "where",
+    "group",
+    "having",
+    "output",
+    "order",
+    "limit",
+    "match_recognize",
+    "select",
+];
 
 /// Parses a module of statements separated by `;`.
 ///
@@ -52,7 +121,12 @@ pub fn parse_each(text: &str) -> Vec<std::result::Result<Statement, Error>> {
         Err(fault) => return vec![Err(fault.locate(text, None))],
     };
     let mut statements = Vec::new();
-    let mut parser = Parser { tokens: &tokens, at: 0, depth: 0, operators: 0 };
+    let mut parser = Parser {
+        tokens: &tokens,
+        at: 0,
+        depth: 0,
+        operators: 0,
+    };
     loop {
         while parser.take_symbol(";") {}
         if parser.peek() == &TokenKind::End {
@@ -77,14 +151,17 @@ pub fn parse_each(text: &str) -> Vec<std::result::Result<Statement, Error>> {
 /// Finds `@name('x')` in a statement that could not be parsed.
 fn name_of(tokens: &[Token]) -> Option<String> {
     let statement = tokens.split(|token| token.kind == TokenKind::Symbol(";")).next()?;
-    statement.windows(4).find_map(|window| match [&window[0].kind, &window[1].kind, &window[2].kind, &window[3].kind] {
-        [TokenKind::Symbol("@"), TokenKind::Word(word), TokenKind::Symbol("("), TokenKind::Literal(Value::Text(name))]
-            if word.eq_ignore_ascii_case("name") =>
-        {
-            Some(name.as_ref().to_owned())
-        }
-        _ => None,
-    })
+    statement.windows(4).find_map(
+        |window| match [&window[0].kind, &window[1].kind, &window[2].kind, &window[3].kind] {
+            [
+                TokenKind::Symbol("@"),
+                TokenKind::Word(word),
+                TokenKind::Symbol("("),
+                TokenKind::Literal(Value::Text(name)),
+            ] if word.eq_ignore_ascii_case("name") => Some(name.as_ref().to_owned()),
+            _ => None,
+        },
+    )
 }
 
 /// Where in the tokens the parse stands.
@@ -160,11 +237,19 @@ impl Parser<'_> {
     }
 
     fn symbol(&mut self, symbol: &str) -> Result<()> {
-        if self.take_symbol(symbol) { Ok(()) } else { Err(self.unexpected(&[symbol])) }
+        if self.take_symbol(symbol) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&[symbol]))
+        }
     }
 
     fn word(&mut self, word: &str) -> Result<()> {
-        if self.take_word(word) { Ok(()) } else { Err(self.unexpected(&[word])) }
+        if self.take_word(word) {
+            Ok(())
+        } else {
+            Err(self.unexpected(&[word]))
+        }
     }
 
     /// The fault of a token that fits nowhere.
@@ -173,7 +258,9 @@ impl Parser<'_> {
         let message = match &token.kind {
             TokenKind::End => "Unexpected end of statement".to_owned(),
             TokenKind::Symbol(";") => "Unexpected end of statement near ';'".to_owned(),
-            TokenKind::Word(word) if is_reserved(word) => format!("Incorrect syntax near '{word}' (a reserved keyword)"),
+            TokenKind::Word(word) if is_reserved(word) => {
+                format!("Incorrect syntax near '{word}' (a reserved keyword)")
+            }
             TokenKind::Word(word) | TokenKind::QuotedWord(word) => format!("Incorrect syntax near '{word}'"),
             TokenKind::Literal(value) => format!("Incorrect syntax near '{value}'"),
             TokenKind::Network(..) => "Incorrect syntax near an address range".to_owned(),
@@ -189,14 +276,20 @@ impl Parser<'_> {
 
     /// A guess what this word, or the one before, should have been.
     fn meant(&self, expected: &[&str]) -> Option<String> {
-        let words = expected.iter().copied().filter(|word| word.starts_with(|c: char| c.is_alphabetic()));
+        let words = expected
+            .iter()
+            .copied()
+            .filter(|word| word.starts_with(|c: char| c.is_alphabetic()));
         if let TokenKind::Word(found) = self.peek()
             && let Some(meant) = nearest(found, words.chain(CLAUSES))
             && !meant.eq_ignore_ascii_case(found)
         {
             return Some(format!("did you mean '{meant}'?"));
         }
-        if let Some(Token { kind: TokenKind::Word(before), .. }) = self.at.checked_sub(1).and_then(|at| self.tokens.get(at))
+        if let Some(Token {
+            kind: TokenKind::Word(before),
+            ..
+        }) = self.at.checked_sub(1).and_then(|at| self.tokens.get(at))
             && !is_reserved(before)
             && let Some(meant) = nearest(before, CLAUSES)
         {
@@ -208,7 +301,10 @@ impl Parser<'_> {
     /// Runs a parser one level deeper.
     fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.depth >= NESTING_LIMIT {
-            return Err(Fault::syntax(self.span(), format!("Nesting is deeper than {NESTING_LIMIT} levels")));
+            return Err(Fault::syntax(
+                self.span(),
+                format!("Nesting is deeper than {NESTING_LIMIT} levels"),
+            ));
         }
         self.depth += 1;
         let result = parse(self);
@@ -219,8 +315,11 @@ impl Parser<'_> {
     fn count_operator(&mut self) -> Result<()> {
         self.operators += 1;
         if self.operators > OPERATOR_LIMIT {
-            return Err(Fault::syntax(self.span(), format!("The statement has more than {OPERATOR_LIMIT} operators"))
-                .with_hint(Some("write a list of alternatives as 'x in (a, b, ..)'".to_owned())));
+            return Err(Fault::syntax(
+                self.span(),
+                format!("The statement has more than {OPERATOR_LIMIT} operators"),
+            )
+            .with_hint(Some("write a list of alternatives as 'x in (a, b, ..)'".to_owned())));
         }
         Ok(())
     }
@@ -258,7 +357,11 @@ impl Parser<'_> {
 
     /// `as NAME`, or a bare name.
     fn alias(&mut self) -> Result<Option<Ident>> {
-        if self.take_word("as") || self.at_ident() { self.ident().map(Some) } else { Ok(None) }
+        if self.take_word("as") || self.at_ident() {
+            self.ident().map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     /// One or more of something, separated by commas.
@@ -286,7 +389,12 @@ impl Parser<'_> {
         if !matches!(self.peek(), TokenKind::Symbol(";") | TokenKind::End) {
             return Err(self.unexpected(&[]));
         }
-        Ok(Statement { annotations, context, body, span: self.span_from(start) })
+        Ok(Statement {
+            annotations,
+            context,
+            body,
+            span: self.span_from(start),
+        })
     }
 
     fn annotation(&mut self) -> Result<Annotation> {
@@ -294,7 +402,10 @@ impl Parser<'_> {
         self.symbol("@")?;
         let mut name = self.any_word()?;
         name.span = self.span_from(start);
-        if ["priority", "drop"].iter().any(|refused| name.name.eq_ignore_ascii_case(refused)) {
+        if ["priority", "drop"]
+            .iter()
+            .any(|refused| name.name.eq_ignore_ascii_case(refused))
+        {
             return Err(Fault::unsupported(
                 name.span,
                 format!("annotation @{}", name.name),
@@ -347,13 +458,22 @@ impl Parser<'_> {
         }
         for (word, instead) in [
             ("import", "there are no classes; use the functions of the language"),
-            ("expression", "write the expression out, or name constants with 'create constant variable'"),
+            (
+                "expression",
+                "write the expression out, or name constants with 'create constant variable'",
+            ),
             ("module", "a file is a module; leave the line out"),
             ("uses", "a file is a module; leave the line out"),
-            ("update", "insert the changed columns into another stream with 'insert into'"),
+            (
+                "update",
+                "insert the changed columns into another stream with 'insert into'",
+            ),
             ("delete", "use 'on EVENT delete from WINDOW'"),
             ("merge", "use 'on EVENT merge WINDOW'"),
-            ("inlined_class", "there are no classes; use the functions of the language"),
+            (
+                "inlined_class",
+                "there are no classes; use the functions of the language",
+            ),
         ] {
             if self.is_word(word) {
                 return refuse(&format!("'{word}' as a statement"), instead);

@@ -39,8 +39,8 @@ pub(crate) struct Token {
 
 /// Longest first, so that none hides another.
 const SYMBOLS: [&str; 34] = [
-    "->", "=>", "<=", ">=", "<>", "!=", "||", "(", ")", "[", "]", "{", "}", ",", ";", ".", ":", "#", "@", "+", "-", "*", "/",
-    "%", "&", "|", "^", "=", "<", ">", "?", "!", "~", "\\",
+    "->", "=>", "<=", ">=", "<>", "!=", "||", "(", ")", "[", "]", "{", "}", ",", ";", ".", ":", "#", "@", "+", "-",
+    "*", "/", "%", "&", "|", "^", "=", "<", ">", "?", "!", "~", "\\",
 ];
 
 fn blank(input: &str) -> IResult<&str, ()> {
@@ -109,7 +109,9 @@ fn escape(input: &str) -> IResult<&str, char> {
 fn address(input: &str) -> IResult<&str, TokenKind> {
     let quad = recognize((digit1, char('.'), digit1, char('.'), digit1, char('.'), digit1));
     let (rest, address) = map_opt(quad, parse_address).parse(input)?;
-    let length = map_opt(preceded(char('/'), digit1), |digits: &str| digits.parse::<u8>().ok().filter(|bits| *bits <= 32));
+    let length = map_opt(preceded(char('/'), digit1), |digits: &str| {
+        digits.parse::<u8>().ok().filter(|bits| *bits <= 32)
+    });
     let (rest, length) = opt(length).parse(rest)?;
     let kind = match length {
         Some(bits) => TokenKind::Network(address, 96 + bits),
@@ -122,7 +124,10 @@ fn number(input: &str) -> IResult<&str, Value> {
     let end = |input| terminated(recognize(nom::combinator::success(())), not(peek(satisfy(is_word)))).parse(input);
     let hex = terminated(preceded(tag_no_case("0x"), hex_digit1), end);
     let hex = map_opt(hex, |digits: &str| {
-        i32::from_str_radix(digits, 16).map(Value::Int).or_else(|_| i64::from_str_radix(digits, 16).map(Value::Long)).ok()
+        i32::from_str_radix(digits, 16)
+            .map(Value::Int)
+            .or_else(|_| i64::from_str_radix(digits, 16).map(Value::Long))
+            .ok()
     });
     let exponent = |input| recognize((one_of("eE"), opt(one_of("+-")), digit1)).parse(input);
     let fraction = alt((
@@ -132,20 +137,32 @@ fn number(input: &str) -> IResult<&str, Value> {
         recognize(terminated(digit1, peek(one_of("fFdD")))),
     ));
     let double = map_opt((fraction, opt(one_of("fFdD")), end), |(digits, _, _): (&str, _, _)| {
-        digits.parse().ok().filter(|value: &f64| value.is_finite()).map(Value::Double)
+        digits
+            .parse()
+            .ok()
+            .filter(|value: &f64| value.is_finite())
+            .map(Value::Double)
     });
-    let long = map_opt((digit1, one_of("lL"), end), |(digits, _, _): (&str, _, _)| digits.parse().ok().map(Value::Long));
+    let long = map_opt((digit1, one_of("lL"), end), |(digits, _, _): (&str, _, _)| {
+        digits.parse().ok().map(Value::Long)
+    });
     // Esper refuses a plain number beyond 32 bits; here it is a long, as a time in milliseconds may well be.
     let whole = map_opt(terminated(digit1, end), |digits: &str| {
-        digits.parse().map(Value::Int).or_else(|_| digits.parse().map(Value::Long)).ok()
+        digits
+            .parse()
+            .map(Value::Int)
+            .or_else(|_| digits.parse().map(Value::Long))
+            .ok()
     });
     alt((hex, double, long, whole)).parse(input)
 }
 
 fn symbol(input: &str) -> IResult<&str, &'static str> {
-    map_opt(nom::combinator::rest, |rest: &str| SYMBOLS.into_iter().find(|symbol| rest.starts_with(symbol)))
-        .parse(input)
-        .map(|(_, symbol)| (&input[symbol.len()..], symbol))
+    map_opt(nom::combinator::rest, |rest: &str| {
+        SYMBOLS.into_iter().find(|symbol| rest.starts_with(symbol))
+    })
+    .parse(input)
+    .map(|(_, symbol)| (&input[symbol.len()..], symbol))
 }
 
 fn token(input: &str) -> IResult<&str, TokenKind> {
@@ -168,13 +185,19 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<Token>, Box<Fault>> {
         rest = blank(rest).map_or(rest, |(rest, ())| rest);
         let start = text.len() - rest.len();
         if rest.is_empty() {
-            tokens.push(Token { kind: TokenKind::End, span: Span::new(start, start) });
+            tokens.push(Token {
+                kind: TokenKind::End,
+                span: Span::new(start, start),
+            });
             return Ok(tokens);
         }
         match token(rest) {
             Ok((after, kind)) => {
                 let end = text.len() - after.len();
-                tokens.push(Token { kind, span: Span::new(start, end) });
+                tokens.push(Token {
+                    kind,
+                    span: Span::new(start, end),
+                });
                 rest = after;
             }
             Err(_) => return Err(bad_token(rest, start)),
@@ -191,7 +214,10 @@ fn bad_token(rest: &str, start: usize) -> Box<Fault> {
         '`' => Fault::syntax(span, "Unterminated name").with_hint(Some("close the name with `".to_owned())),
         '0'..='9' => {
             let length = rest.find(|c: char| !is_word(c) && c != '.').unwrap_or(rest.len());
-            Fault::syntax(Span::new(start, start + length), format!("Invalid number '{}'", &rest[..length]))
+            Fault::syntax(
+                Span::new(start, start + length),
+                format!("Invalid number '{}'", &rest[..length]),
+            )
         }
         _ => Fault::syntax(span, format!("Unexpected character '{first}'")),
     }
@@ -219,7 +245,9 @@ mod tests {
         ] {
             let found = kinds(text);
             assert_eq!(found[0], TokenKind::Literal(expected.clone()), "{text}");
-            let TokenKind::Literal(value) = &found[0] else { unreachable!() };
+            let TokenKind::Literal(value) = &found[0] else {
+                unreachable!()
+            };
             assert_eq!(value.value_type(), expected.value_type(), "{text}");
         }
         assert!(tokens("7x").is_err());
@@ -235,7 +263,10 @@ mod tests {
 
     #[test]
     fn comments_and_escapes() {
-        assert_eq!(kinds("/* x */ 'a\\'b\\u0041' // end")[0], TokenKind::Literal(Value::text("a'bA")));
+        assert_eq!(
+            kinds("/* x */ 'a\\'b\\u0041' // end")[0],
+            TokenKind::Literal(Value::text("a'bA"))
+        );
         assert!(tokens("'abc").is_err());
         assert!(tokens("a \u{1} b").is_err());
     }

@@ -3,9 +3,9 @@
 use super::{Parser, Result};
 use crate::error::Fault;
 use crate::syntax::ast::{
-    Assignment, Body, ColumnDefinition, ContextKind, ContextPoint, CreateContext, CreateSchema, CreateTable, CreateVariable,
-    CreateWindow, FromItem, HashStream, JoinKind, KeyedStream, MergeAction, MergeClause, OnAction, OnTrigger, Select, Source,
-    Span, TableColumn, TableColumnKind, WindowColumns,
+    Assignment, Body, ColumnDefinition, ContextKind, ContextPoint, CreateContext, CreateSchema, CreateTable,
+    CreateVariable, CreateWindow, FromItem, HashStream, JoinKind, KeyedStream, MergeAction, MergeClause, OnAction,
+    OnTrigger, Select, Source, Span, TableColumn, TableColumnKind, WindowColumns,
 };
 use crate::syntax::token::TokenKind;
 
@@ -14,10 +14,19 @@ impl Parser<'_> {
     pub(super) fn create(&mut self) -> Result<Body> {
         let span = self.span();
         for (word, instead) in [
-            ("expression", "write the expression out, or name constants with 'create constant variable'"),
+            (
+                "expression",
+                "write the expression out, or name constants with 'create constant variable'",
+            ),
             ("dataflow", "deploy statements; the adapters carry events in and out"),
-            ("index", "leave it out: joins and lookups on equality are indexed by themselves"),
-            ("inlined_class", "there are no classes; use the functions of the language"),
+            (
+                "index",
+                "leave it out: joins and lookups on equality are indexed by themselves",
+            ),
+            (
+                "inlined_class",
+                "there are no classes; use the functions of the language",
+            ),
         ] {
             if self.is_word(word) {
                 return Err(Fault::unsupported(span, format!("'create {word}'"), instead));
@@ -44,8 +53,17 @@ impl Parser<'_> {
         if self.take_word("variable") {
             let type_name = self.type_name()?;
             let name = self.ident()?;
-            let value = if self.take_symbol("=") { Some(self.expression()?) } else { None };
-            return Ok(Body::CreateVariable(CreateVariable { constant, type_name, name, value }));
+            let value = if self.take_symbol("=") {
+                Some(self.expression()?)
+            } else {
+                None
+            };
+            return Ok(Body::CreateVariable(CreateVariable {
+                constant,
+                type_name,
+                name,
+                value,
+            }));
         }
         Err(self.unexpected(&["window", "table", "context", "variable", "constant", "schema"]))
     }
@@ -54,7 +72,11 @@ impl Parser<'_> {
         let name = self.ident()?;
         let views = self.views()?;
         if self.is_word("retain") {
-            return Err(Fault::unsupported(self.span(), "'retain-union' and 'retain-intersection'", "use one window"));
+            return Err(Fault::unsupported(
+                self.span(),
+                "'retain-union' and 'retain-intersection'",
+                "use one window",
+            ));
         }
         self.take_word("as");
         let columns = if self.is_symbol("(") {
@@ -80,7 +102,10 @@ impl Parser<'_> {
         self.symbol("(")?;
         let columns = self.list(|parser| {
             let name = parser.ident()?;
-            Ok(ColumnDefinition { name, type_name: parser.type_name()? })
+            Ok(ColumnDefinition {
+                name,
+                type_name: parser.type_name()?,
+            })
         })?;
         self.symbol(")")?;
         Ok(columns)
@@ -122,7 +147,11 @@ impl Parser<'_> {
             while parser.is_symbol("@") {
                 parser.annotation()?;
             }
-            Ok(TableColumn { name, kind, primary_key })
+            Ok(TableColumn {
+                name,
+                kind,
+                primary_key,
+            })
         })?;
         self.symbol(")")?;
         Ok(CreateTable { name, columns })
@@ -140,7 +169,10 @@ impl Parser<'_> {
                     keys.push(parser.ident()?);
                 }
                 parser.word("from")?;
-                Ok(KeyedStream { keys, from: parser.filter()? })
+                Ok(KeyedStream {
+                    keys,
+                    from: parser.filter()?,
+                })
             })?;
             if self.is_word("initiated") {
                 return Err(self.refuse_initiated());
@@ -154,7 +186,11 @@ impl Parser<'_> {
             ContextKind::Keyed { streams, end }
         } else if self.take_word("start") {
             let start = self.context_point()?;
-            let end = if self.take_word("end") { Some(self.context_point()?) } else { None };
+            let end = if self.take_word("end") {
+                Some(self.context_point()?)
+            } else {
+                None
+            };
             ContextKind::StartEnd { start, end }
         } else if self.take_word("coalesce") {
             self.take_word("by");
@@ -164,11 +200,19 @@ impl Parser<'_> {
                 let arguments = parser.list(Self::expression)?;
                 parser.symbol(")")?;
                 parser.word("from")?;
-                Ok(HashStream { function, arguments, from: parser.filter()? })
+                Ok(HashStream {
+                    function,
+                    arguments,
+                    from: parser.filter()?,
+                })
             })?;
             self.word("granularity")?;
             let granularity = self.expression()?;
-            ContextKind::Hash { streams, granularity, preallocate: self.take_word("preallocate") }
+            ContextKind::Hash {
+                streams,
+                granularity,
+                preallocate: self.take_word("preallocate"),
+            }
         } else if self.is_word("group") {
             let categories = self.list(|parser| {
                 if parser.take_word("group") {
@@ -179,11 +223,18 @@ impl Parser<'_> {
                 Ok((condition, parser.any_word()?))
             })?;
             self.word("from")?;
-            ContextKind::Category { categories, from: self.filter()? }
+            ContextKind::Category {
+                categories,
+                from: self.filter()?,
+            }
         } else if self.is_word("initiated") {
             return Err(self.refuse_initiated());
         } else if self.is_word("context") {
-            return Err(Fault::unsupported(span, "a nested context", "partition by several keys instead"));
+            return Err(Fault::unsupported(
+                span,
+                "a nested context",
+                "partition by several keys instead",
+            ));
         } else {
             return Err(self.unexpected(&["partition", "start", "coalesce", "group"]));
         };
@@ -203,7 +254,11 @@ impl Parser<'_> {
         if self.take_symbol("@") {
             self.word("now")?;
             if self.is_word("and") {
-                return Err(Fault::unsupported(self.span(), "'@now and ..'", "use '@now' or the pattern alone"));
+                return Err(Fault::unsupported(
+                    self.span(),
+                    "'@now and ..'",
+                    "use '@now' or the pattern alone",
+                ));
             }
             return Ok(ContextPoint::Now);
         }
@@ -220,21 +275,33 @@ impl Parser<'_> {
         }
         if !self.at_ident() {
             return Err(Fault::syntax(span, "Incorrect syntax in a context").with_hint(Some(
-                "a context begins and ends with '@now', 'after T', an event 'Flow(..) as f' or 'pattern [..]'".to_owned(),
+                "a context begins and ends with '@now', 'after T', an event 'Flow(..) as f' or 'pattern [..]'"
+                    .to_owned(),
             )));
         }
         let filter = self.filter()?;
         // `end` begins the next part, it is no name (and reserved anyway).
-        Ok(ContextPoint::Filter { filter, alias: self.alias()? })
+        Ok(ContextPoint::Filter {
+            filter,
+            alias: self.alias()?,
+        })
     }
 
     /// What follows `on`.
     pub(super) fn on_trigger(&mut self, start: Span) -> Result<OnTrigger> {
         let trigger = self.source()?;
-        let alias =
-            if self.is_word("delete") || self.is_word("update") { None } else { self.alias()? };
+        let alias = if self.is_word("delete") || self.is_word("update") {
+            None
+        } else {
+            self.alias()?
+        };
         let action = self.on_action()?;
-        Ok(OnTrigger { trigger, alias, action, span: self.span_from(start) })
+        Ok(OnTrigger {
+            trigger,
+            alias,
+            action,
+            span: self.span_from(start),
+        })
     }
 
     fn on_action(&mut self) -> Result<OnAction> {
@@ -242,7 +309,11 @@ impl Parser<'_> {
             self.word("from")?;
             let target = self.ident()?;
             let alias = self.alias()?;
-            return Ok(OnAction::Delete { target, alias, condition: self.where_clause()? });
+            return Ok(OnAction::Delete {
+                target,
+                alias,
+                condition: self.where_clause()?,
+            });
         }
         if self.take_word("set") {
             return self.list(Self::assignment).map(OnAction::Set);
@@ -252,7 +323,12 @@ impl Parser<'_> {
             let alias = self.alias()?;
             self.word("set")?;
             let assignments = self.list(Self::assignment)?;
-            return Ok(OnAction::Update { target, alias, assignments, condition: self.where_clause()? });
+            return Ok(OnAction::Update {
+                target,
+                alias,
+                assignments,
+                condition: self.where_clause()?,
+            });
         }
         if self.take_word("merge") {
             self.take_word("into");
@@ -261,8 +337,17 @@ impl Parser<'_> {
             let condition = self.where_clause()?;
             if self.is_word("insert") {
                 let actions = vec![self.merge_action()?];
-                let clauses = vec![MergeClause { matched: false, condition: None, actions }];
-                return Ok(OnAction::Merge { target, alias, condition, clauses });
+                let clauses = vec![MergeClause {
+                    matched: false,
+                    condition: None,
+                    actions,
+                }];
+                return Ok(OnAction::Merge {
+                    target,
+                    alias,
+                    condition,
+                    clauses,
+                });
             }
             let mut clauses = Vec::new();
             while self.take_word("when") {
@@ -271,7 +356,12 @@ impl Parser<'_> {
             if clauses.is_empty() {
                 return Err(self.unexpected(&["when"]));
             }
-            return Ok(OnAction::Merge { target, alias, condition, clauses });
+            return Ok(OnAction::Merge {
+                target,
+                alias,
+                condition,
+                clauses,
+            });
         }
         if self.is_word("select") || self.is_word("insert") {
             return self.on_select();
@@ -280,12 +370,20 @@ impl Parser<'_> {
     }
 
     fn where_clause(&mut self) -> Result<Option<crate::syntax::ast::Expr>> {
-        if self.take_word("where") { self.expression().map(Some) } else { Ok(None) }
+        if self.take_word("where") {
+            self.expression().map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     fn on_select(&mut self) -> Result<OnAction> {
         let start = self.span();
-        let insert = if self.is_word("insert") { Some(self.insert_into()?) } else { None };
+        let insert = if self.is_word("insert") {
+            Some(self.insert_into()?)
+        } else {
+            None
+        };
         self.word("select")?;
         let delete = (self.is_word("and") && self.is_word_at(1, "delete")) || self.is_word("delete");
         if delete {
@@ -294,7 +392,12 @@ impl Parser<'_> {
         }
         let distinct = self.take_word("distinct");
         let items = self.list(Self::select_item)?;
-        let mut select = Select { insert, distinct, items, ..Select::default() };
+        let mut select = Select {
+            insert,
+            distinct,
+            items,
+            ..Select::default()
+        };
         if self.take_word("from") {
             let span = self.span();
             let filter = self.filter()?;
@@ -319,7 +422,10 @@ impl Parser<'_> {
             ));
         }
         select.span = self.span_from(start);
-        Ok(OnAction::Select { select: Box::new(select), delete })
+        Ok(OnAction::Select {
+            select: Box::new(select),
+            delete,
+        })
     }
 
     fn assignment(&mut self) -> Result<Assignment> {
@@ -328,13 +434,20 @@ impl Parser<'_> {
             target.push(self.any_word()?);
         }
         self.symbol("=")?;
-        Ok(Assignment { target, value: self.expression()? })
+        Ok(Assignment {
+            target,
+            value: self.expression()?,
+        })
     }
 
     fn merge_clause(&mut self) -> Result<MergeClause> {
         let matched = !self.take_word("not");
         self.word("matched")?;
-        let condition = if self.take_word("and") { Some(self.expression()?) } else { None };
+        let condition = if self.take_word("and") {
+            Some(self.expression()?)
+        } else {
+            None
+        };
         let mut actions = Vec::new();
         while self.take_word("then") {
             actions.push(self.merge_action()?);
@@ -342,20 +455,33 @@ impl Parser<'_> {
         if actions.is_empty() {
             return Err(self.unexpected(&["then"]));
         }
-        Ok(MergeClause { matched, condition, actions })
+        Ok(MergeClause {
+            matched,
+            condition,
+            actions,
+        })
     }
 
     fn merge_action(&mut self) -> Result<MergeAction> {
         if self.take_word("delete") {
-            return Ok(MergeAction::Delete { condition: self.where_clause()? });
+            return Ok(MergeAction::Delete {
+                condition: self.where_clause()?,
+            });
         }
         if self.take_word("update") {
             self.word("set")?;
             let assignments = self.list(Self::assignment)?;
-            return Ok(MergeAction::Update { assignments, condition: self.where_clause()? });
+            return Ok(MergeAction::Update {
+                assignments,
+                condition: self.where_clause()?,
+            });
         }
         self.word("insert")?;
-        let target = if self.take_word("into") { Some(self.ident()?) } else { None };
+        let target = if self.take_word("into") {
+            Some(self.ident()?)
+        } else {
+            None
+        };
         let mut columns = Vec::new();
         if self.take_symbol("(") {
             columns = self.list(Self::ident)?;
@@ -363,6 +489,11 @@ impl Parser<'_> {
         }
         self.word("select")?;
         let items = self.list(Self::select_item)?;
-        Ok(MergeAction::Insert { target, columns, items, condition: self.where_clause()? })
+        Ok(MergeAction::Insert {
+            target,
+            columns,
+            items,
+            condition: self.where_clause()?,
+        })
     }
 }

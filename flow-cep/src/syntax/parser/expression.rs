@@ -81,9 +81,13 @@ impl Parser<'_> {
         let mut parts = Vec::new();
         let mut number = first;
         loop {
-            let Some(unit) = self.unit_at(0) else { return Err(self.unexpected(&["sec", "min", "hour"])) };
+            let Some(unit) = self.unit_at(0) else {
+                return Err(self.unexpected(&["sec", "min", "hour"]));
+            };
             if parts.last().is_some_and(|(_, last)| *last >= unit) {
-                return Err(self.unexpected(&[]).with_hint(Some("write the larger units of a period first".to_owned())));
+                return Err(self
+                    .unexpected(&[])
+                    .with_hint(Some("write the larger units of a period first".to_owned())));
             }
             self.advance();
             parts.push((number, unit));
@@ -130,7 +134,10 @@ impl Parser<'_> {
                 self.advance();
                 let negated = self.take_word("not");
                 let kind = if self.take_word("null") {
-                    ExprKind::Unary(if negated { UnaryOp::IsNotNull } else { UnaryOp::IsNull }, Box::new(left))
+                    ExprKind::Unary(
+                        if negated { UnaryOp::IsNotNull } else { UnaryOp::IsNull },
+                        Box::new(left),
+                    )
                 } else {
                     let right = self.climb(level::RELATION)?;
                     let op = if negated { BinaryOp::IsNot } else { BinaryOp::Is };
@@ -186,7 +193,12 @@ impl Parser<'_> {
                 QuantifiedSet::Values(self.list(Self::expression)?)
             };
             self.symbol(")")?;
-            ExprKind::Quantified { operand: Box::new(left), op, all, set }
+            ExprKind::Quantified {
+                operand: Box::new(left),
+                op,
+                all,
+                set,
+            }
         } else {
             let right = self.climb(level_of(op) + 1)?;
             ExprKind::Binary(op, Box::new(left), Box::new(right))
@@ -196,26 +208,50 @@ impl Parser<'_> {
 
     fn at_relation(&self) -> bool {
         let ahead = usize::from(self.is_word("not"));
-        ["in", "between", "like", "regexp"].iter().any(|word| self.is_word_at(ahead, word))
+        ["in", "between", "like", "regexp"]
+            .iter()
+            .any(|word| self.is_word_at(ahead, word))
     }
 
     fn relation(&mut self, left: Expr, start: crate::syntax::ast::Span) -> Result<Expr> {
         let negated = self.take_word("not");
         let operand = Box::new(left);
         let kind = if self.take_word("in") {
-            ExprKind::In { operand, set: self.in_set()?, negated }
+            ExprKind::In {
+                operand,
+                set: self.in_set()?,
+                negated,
+            }
         } else if self.take_word("between") {
             let low = Box::new(self.climb(level::CONCAT)?);
             self.word("and")?;
             let high = Box::new(self.climb(level::CONCAT)?);
-            ExprKind::Between { operand, low, high, negated }
+            ExprKind::Between {
+                operand,
+                low,
+                high,
+                negated,
+            }
         } else if self.take_word("like") {
             let pattern = Box::new(self.climb(level::CONCAT)?);
-            let escape = if self.take_word("escape") { Some(Box::new(self.climb(level::CONCAT)?)) } else { None };
-            ExprKind::Like { operand, pattern, escape, negated }
+            let escape = if self.take_word("escape") {
+                Some(Box::new(self.climb(level::CONCAT)?))
+            } else {
+                None
+            };
+            ExprKind::Like {
+                operand,
+                pattern,
+                escape,
+                negated,
+            }
         } else {
             self.word("regexp")?;
-            ExprKind::Regexp { operand, pattern: Box::new(self.climb(level::CONCAT)?), negated }
+            ExprKind::Regexp {
+                operand,
+                pattern: Box::new(self.climb(level::CONCAT)?),
+                negated,
+            }
         };
         Ok(expr(kind, self.span_from(start)))
     }
@@ -240,7 +276,12 @@ impl Parser<'_> {
                 return Err(self.unexpected(&["]", ")"]));
             }
             self.advance();
-            return Ok(InSet::Range { low: Box::new(first), high, low_included, high_included });
+            return Ok(InSet::Range {
+                low: Box::new(first),
+                high,
+                low_included,
+                high_included,
+            });
         }
         if low_included {
             return Err(self.unexpected(&[":"]));
@@ -267,7 +308,10 @@ impl Parser<'_> {
                 }
                 return Ok(expr(ExprKind::Period(parts), self.span_from(start)));
             }
-            return Ok(expr(ExprKind::Unary(UnaryOp::Negate, Box::new(operand)), self.span_from(start)));
+            return Ok(expr(
+                ExprKind::Unary(UnaryOp::Negate, Box::new(operand)),
+                self.span_from(start),
+            ));
         }
         if self.take_symbol("+") {
             return self.nested(Self::unary);
@@ -283,10 +327,17 @@ impl Parser<'_> {
                 self.advance();
                 let numeric = value.value_type().is_numeric();
                 let literal = expr(ExprKind::Literal(value), start);
-                if numeric && self.unit_at(0).is_some() { self.period_from(literal, start) } else { Ok(literal) }
+                if numeric && self.unit_at(0).is_some() {
+                    self.period_from(literal, start)
+                } else {
+                    Ok(literal)
+                }
             }
             TokenKind::Network(address, prefix_len) => {
-                let kind = ExprKind::Network { address: *address, prefix_len: *prefix_len };
+                let kind = ExprKind::Network {
+                    address: *address,
+                    prefix_len: *prefix_len,
+                };
                 self.advance();
                 Ok(expr(kind, start))
             }
@@ -310,9 +361,11 @@ impl Parser<'_> {
                 "a substitution parameter",
                 "write the value, or name it with 'create constant variable'",
             )),
-            TokenKind::Symbol("{") => {
-                Err(Fault::unsupported(start, "an array expression", "write alternatives as 'x in (a, b, ..)'"))
-            }
+            TokenKind::Symbol("{") => Err(Fault::unsupported(
+                start,
+                "an array expression",
+                "write alternatives as 'x in (a, b, ..)'",
+            )),
             TokenKind::Word(word) => {
                 let word = word.to_ascii_lowercase();
                 match word.as_str() {
@@ -322,9 +375,11 @@ impl Parser<'_> {
                     "case" => self.case(),
                     "cast" => self.cast(),
                     "exists" => self.exists(),
-                    "new" => {
-                        Err(Fault::unsupported(start, "'new'", "select the columns one by one; there are no objects"))
-                    }
+                    "new" => Err(Fault::unsupported(
+                        start,
+                        "'new'",
+                        "select the columns one by one; there are no objects",
+                    )),
                     "typeof" | "instanceof" if self.is_symbol_at(1, "(") => Err(Fault::unsupported(
                         start,
                         format!("'{word}'"),
@@ -347,7 +402,11 @@ impl Parser<'_> {
     fn case(&mut self) -> Result<Expr> {
         let start = self.span();
         self.word("case")?;
-        let operand = if self.is_word("when") { None } else { Some(Box::new(self.expression()?)) };
+        let operand = if self.is_word("when") {
+            None
+        } else {
+            Some(Box::new(self.expression()?))
+        };
         let mut branches = Vec::new();
         while self.take_word("when") {
             let when = self.expression()?;
@@ -357,9 +416,20 @@ impl Parser<'_> {
         if branches.is_empty() {
             return Err(self.unexpected(&["when"]));
         }
-        let otherwise = if self.take_word("else") { Some(Box::new(self.expression()?)) } else { None };
+        let otherwise = if self.take_word("else") {
+            Some(Box::new(self.expression()?))
+        } else {
+            None
+        };
         self.word("end")?;
-        Ok(expr(ExprKind::Case { operand, branches, otherwise }, self.span_from(start)))
+        Ok(expr(
+            ExprKind::Case {
+                operand,
+                branches,
+                otherwise,
+            },
+            self.span_from(start),
+        ))
     }
 
     fn cast(&mut self) -> Result<Expr> {
@@ -387,7 +457,11 @@ impl Parser<'_> {
         self.word("exists")?;
         self.symbol("(")?;
         if !self.is_word("select") {
-            return Err(Fault::unsupported(self.span(), "'exists' of a property", "use 'x is not null'"));
+            return Err(Fault::unsupported(
+                self.span(),
+                "'exists' of a property",
+                "use 'x is not null'",
+            ));
         }
         let select = self.subselect()?;
         self.symbol(")")?;
@@ -405,14 +479,21 @@ impl Parser<'_> {
         let start = self.span();
         let name = self.any_word()?;
         if !self.callable(&name) {
-            return Err(Fault::syntax(name.span, format!("Incorrect syntax near '{name}' (a reserved keyword)")));
+            return Err(Fault::syntax(
+                name.span,
+                format!("Incorrect syntax near '{name}' (a reserved keyword)"),
+            ));
         }
         self.symbol("(")?;
         let distinct = self.take_word("distinct");
         if !distinct {
             self.take_word("all");
         }
-        let arguments = if self.is_symbol(")") { Vec::new() } else { self.list(Self::argument)? };
+        let arguments = if self.is_symbol(")") {
+            Vec::new()
+        } else {
+            self.list(Self::argument)?
+        };
         self.symbol(")")?;
         let property = if self.take_symbol(".") {
             let property = self.any_word()?;
@@ -424,13 +505,25 @@ impl Parser<'_> {
                 ));
             }
             if self.is_symbol(".") {
-                return Err(Fault::unsupported(self.span(), "a nested property", "select the columns one by one"));
+                return Err(Fault::unsupported(
+                    self.span(),
+                    "a nested property",
+                    "select the columns one by one",
+                ));
             }
             Some(property)
         } else {
             None
         };
-        Ok(expr(ExprKind::Call(Call { name, distinct, arguments, property }), self.span_from(start)))
+        Ok(expr(
+            ExprKind::Call(Call {
+                name,
+                distinct,
+                arguments,
+                property,
+            }),
+            self.span_from(start),
+        ))
     }
 
     /// Whether a name may stand before parentheses.
@@ -483,7 +576,11 @@ impl Parser<'_> {
             parts.push(part);
         }
         if self.is_symbol("?") || self.is_symbol("\\") {
-            return Err(Fault::unsupported(self.span(), "a dynamic property", "columns are known beforehand"));
+            return Err(Fault::unsupported(
+                self.span(),
+                "a dynamic property",
+                "columns are known beforehand",
+            ));
         }
         Ok(expr(ExprKind::Path(parts), self.span_from(start)))
     }

@@ -36,7 +36,11 @@ impl Parser<'_> {
         self.symbol("[")?;
         let pattern = self.pattern()?;
         self.symbol("]")?;
-        Ok(PatternSource { annotations, pattern, span: self.span_from(start) })
+        Ok(PatternSource {
+            annotations,
+            pattern,
+            span: self.span_from(start),
+        })
     }
 
     /// Loosest is `->`, then `or`, `and`, `until`, `every` and `not`, and tightest a guard.
@@ -89,7 +93,13 @@ impl Parser<'_> {
             return Ok(inner);
         }
         let end = self.pattern_qualified()?;
-        Ok(pattern(PatternKind::Until { inner: Box::new(inner), end: Box::new(end) }, self.span_from(start)))
+        Ok(pattern(
+            PatternKind::Until {
+                inner: Box::new(inner),
+                end: Box::new(end),
+            },
+            self.span_from(start),
+        ))
     }
 
     fn pattern_qualified(&mut self) -> Result<Pattern> {
@@ -104,7 +114,10 @@ impl Parser<'_> {
                     let keys = parser.list(Self::period)?;
                     parser.symbol(")")?;
                     let inner = Box::new(parser.pattern_qualified()?);
-                    return Ok(pattern(PatternKind::EveryDistinct { keys, inner }, parser.span_from(start)));
+                    return Ok(pattern(
+                        PatternKind::EveryDistinct { keys, inner },
+                        parser.span_from(start),
+                    ));
                 }
                 let inner = Box::new(parser.pattern_qualified()?);
                 return Ok(pattern(PatternKind::Every(inner), parser.span_from(start)));
@@ -130,7 +143,11 @@ impl Parser<'_> {
     }
 
     fn refuse_range(&self) -> Box<Fault> {
-        Fault::unsupported(self.span(), "a range of repetitions '[n:m]'", "use '[n] P' or 'P until Q'")
+        Fault::unsupported(
+            self.span(),
+            "a range of repetitions '[n:m]'",
+            "use '[n] P' or 'P until Q'",
+        )
     }
 
     fn pattern_guarded(&mut self) -> Result<Pattern> {
@@ -155,8 +172,11 @@ impl Parser<'_> {
                     Guard::WithinMax(period, self.expression()?)
                 }
                 _ => {
-                    return Err(Fault::invalid(name.span, format!("Guard 'timer:{name}' is not known"))
-                        .with_hint(Some("the guards are timer:within(T) and timer:withinmax(T, n)".to_owned())));
+                    return Err(
+                        Fault::invalid(name.span, format!("Guard 'timer:{name}' is not known")).with_hint(Some(
+                            "the guards are timer:within(T) and timer:withinmax(T, n)".to_owned(),
+                        )),
+                    );
                 }
             };
             self.symbol(")")?;
@@ -169,7 +189,13 @@ impl Parser<'_> {
         } else {
             return Ok(inner);
         };
-        Ok(pattern(PatternKind::Guard { inner: Box::new(inner), guard }, self.span_from(start)))
+        Ok(pattern(
+            PatternKind::Guard {
+                inner: Box::new(inner),
+                guard,
+            },
+            self.span_from(start),
+        ))
     }
 
     fn pattern_atom(&mut self) -> Result<Pattern> {
@@ -238,7 +264,11 @@ impl Parser<'_> {
             conditions = self.list(Self::expression)?;
             self.symbol(")")?;
         }
-        Ok(Filter { name, conditions, span: self.span_from(start) })
+        Ok(Filter {
+            name,
+            conditions,
+            span: self.span_from(start),
+        })
     }
 
     /// `match_recognize ( .. )`; the word has been taken.
@@ -317,7 +347,11 @@ impl Parser<'_> {
             while parser.take_symbol("|") {
                 branches.push(parser.row_concat()?);
             }
-            Ok(if branches.len() == 1 { branches.swap_remove(0) } else { RowPattern::Alternation(branches) })
+            Ok(if branches.len() == 1 {
+                branches.swap_remove(0)
+            } else {
+                RowPattern::Alternation(branches)
+            })
         })
     }
 
@@ -326,7 +360,11 @@ impl Parser<'_> {
         while self.is_symbol("(") || self.at_ident() {
             steps.push(self.row_repeat()?);
         }
-        Ok(if steps.len() == 1 { steps.swap_remove(0) } else { RowPattern::Concat(steps) })
+        Ok(if steps.len() == 1 {
+            steps.swap_remove(0)
+        } else {
+            RowPattern::Concat(steps)
+        })
     }
 
     fn row_repeat(&mut self) -> Result<RowPattern> {
@@ -353,7 +391,11 @@ impl Parser<'_> {
         } else if self.take_symbol("{") {
             let min = if self.is_symbol(",") { 0 } else { self.repetition()? };
             let max = if self.take_symbol(",") {
-                if self.is_symbol("}") { None } else { Some(self.repetition()?) }
+                if self.is_symbol("}") {
+                    None
+                } else {
+                    Some(self.repetition()?)
+                }
             } else {
                 Some(min)
             };
@@ -363,7 +405,12 @@ impl Parser<'_> {
             return Ok(inner);
         };
         let greedy = !self.take_symbol("?");
-        Ok(RowPattern::Repeat { inner: Box::new(inner), min, max, greedy })
+        Ok(RowPattern::Repeat {
+            inner: Box::new(inner),
+            min,
+            max,
+            greedy,
+        })
     }
 
     fn repetition(&mut self) -> Result<u32> {
@@ -375,7 +422,10 @@ impl Parser<'_> {
                 let count = value.as_long().filter(|count| (0..=MOST).contains(count));
                 let count = count.and_then(|count| u32::try_from(count).ok());
                 let Some(count) = count else {
-                    return Err(Fault::invalid(span, format!("A repetition must be between 0 and {MOST}")));
+                    return Err(Fault::invalid(
+                        span,
+                        format!("A repetition must be between 0 and {MOST}"),
+                    ));
                 };
                 self.advance();
                 Ok(count)

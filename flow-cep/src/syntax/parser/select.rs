@@ -3,8 +3,8 @@
 use super::{Parser, Result};
 use crate::error::Fault;
 use crate::syntax::ast::{
-    Expr, ExprKind, FromItem, GroupItem, Ident, InsertInto, JoinKind, OrderItem, Output, OutputAfter, OutputKind, OutputWhen,
-    Retain, Select, SelectItem, Source, StreamSelector, View,
+    Expr, ExprKind, FromItem, GroupItem, Ident, InsertInto, JoinKind, OrderItem, Output, OutputAfter, OutputKind,
+    OutputWhen, Retain, Select, SelectItem, Source, StreamSelector, View,
 };
 use crate::syntax::token::TokenKind;
 
@@ -16,7 +16,11 @@ impl Parser<'_> {
     pub(super) fn select_statement(&mut self) -> Result<Select> {
         let start = self.span();
         let mut into_table = self.into_table()?;
-        let insert = if self.is_word("insert") { Some(self.insert_into()?) } else { None };
+        let insert = if self.is_word("insert") {
+            Some(self.insert_into()?)
+        } else {
+            None
+        };
         if into_table.is_none() {
             into_table = self.into_table()?;
         }
@@ -53,13 +57,19 @@ impl Parser<'_> {
             columns = self.list(Self::ident)?;
             self.symbol(")")?;
         }
-        Ok(InsertInto { selector, target, columns })
+        Ok(InsertInto {
+            selector,
+            target,
+            columns,
+        })
     }
 
     fn selector(&mut self) -> Option<StreamSelector> {
-        for (word, selector) in
-            [("irstream", StreamSelector::Both), ("rstream", StreamSelector::Remove), ("istream", StreamSelector::Insert)]
-        {
+        for (word, selector) in [
+            ("irstream", StreamSelector::Both),
+            ("rstream", StreamSelector::Remove),
+            ("istream", StreamSelector::Insert),
+        ] {
             if self.take_word(word) {
                 return Some(selector);
             }
@@ -77,7 +87,13 @@ impl Parser<'_> {
         }
         self.advance();
         let from = self.from_clause()?;
-        let mut select = Select { selector, distinct, items, from, ..Select::default() };
+        let mut select = Select {
+            selector,
+            distinct,
+            items,
+            from,
+            ..Select::default()
+        };
         let span = self.span();
         if self.take_word("match_recognize") {
             select.match_recognize = Some(Box::new(self.match_recognize(span)?));
@@ -135,9 +151,16 @@ impl Parser<'_> {
         }
         let expr = self.expression()?;
         if self.is_symbol("=>") {
-            return Err(Fault::unsupported(self.span(), "a lambda", "use a subquery or an aggregate with a filter"));
+            return Err(Fault::unsupported(
+                self.span(),
+                "a lambda",
+                "use a subquery or an aggregate with a filter",
+            ));
         }
-        Ok(SelectItem::Expr { expr, alias: self.item_alias()? })
+        Ok(SelectItem::Expr {
+            expr,
+            alias: self.item_alias()?,
+        })
     }
 
     /// `as NAME`, where the name may be any word, or a bare name.
@@ -145,7 +168,11 @@ impl Parser<'_> {
         if self.take_word("as") {
             return self.any_word().map(Some);
         }
-        if self.at_ident() { self.ident().map(Some) } else { Ok(None) }
+        if self.at_ident() {
+            self.ident().map(Some)
+        } else {
+            Ok(None)
+        }
     }
 
     fn from_clause(&mut self) -> Result<Vec<FromItem>> {
@@ -193,7 +220,16 @@ impl Parser<'_> {
                 Retain::Intersection
             });
         }
-        Ok(FromItem { join, source, views, alias, unidirectional, retain, on: None, span: self.span_from(start) })
+        Ok(FromItem {
+            join,
+            source,
+            views,
+            alias,
+            unidirectional,
+            retain,
+            on: None,
+            span: self.span_from(start),
+        })
     }
 
     pub(super) fn source(&mut self) -> Result<Source> {
@@ -218,7 +254,9 @@ impl Parser<'_> {
                 if !NAMESPACES.iter().any(|known| space.name.eq_ignore_ascii_case(known)) {
                     return Err(Fault::invalid(
                         space.span,
-                        format!("View name '{space}' is not known: a view is written '#time(10 sec)' or '.win:time(10 sec)'"),
+                        format!(
+                            "View name '{space}' is not known: a view is written '#time(10 sec)' or '.win:time(10 sec)'"
+                        ),
                     ));
                 }
                 self.symbol(":")?;
@@ -226,13 +264,20 @@ impl Parser<'_> {
             } else {
                 return Ok(views);
             };
-            let name = Ident { name: name.name.to_ascii_lowercase(), span: name.span };
+            let name = Ident {
+                name: name.name.to_ascii_lowercase(),
+                span: name.span,
+            };
             let mut arguments = Vec::new();
             if self.take_symbol("(") && !self.take_symbol(")") {
                 arguments = self.list(Self::view_argument)?;
                 self.symbol(")")?;
             }
-            views.push(View { name, arguments, span: self.span_from(start) });
+            views.push(View {
+                name,
+                arguments,
+                span: self.span_from(start),
+            });
         }
     }
 
@@ -245,7 +290,10 @@ impl Parser<'_> {
             None => value,
             Some(direction) => {
                 let call = crate::syntax::ast::Call {
-                    name: Ident { name: direction.to_owned(), span: self.span_from(start) },
+                    name: Ident {
+                        name: direction.to_owned(),
+                        span: self.span_from(start),
+                    },
                     distinct: false,
                     arguments: vec![crate::syntax::ast::Argument::Expr(value)],
                     property: None,
@@ -258,9 +306,10 @@ impl Parser<'_> {
     fn group_item(&mut self) -> Result<GroupItem> {
         self.nested(|parser| {
             let start = parser.span();
-            for (word, make) in
-                [("rollup", GroupItem::Rollup as fn(Vec<GroupItem>, _) -> GroupItem), ("cube", GroupItem::Cube)]
-            {
+            for (word, make) in [
+                ("rollup", GroupItem::Rollup as fn(Vec<GroupItem>, _) -> GroupItem),
+                ("cube", GroupItem::Cube),
+            ] {
                 if parser.is_word(word) && parser.is_symbol_at(1, "(") {
                     parser.advance();
                     parser.advance();
@@ -285,7 +334,11 @@ impl Parser<'_> {
         let start = self.span();
         if self.is_symbol("(") {
             self.advance();
-            let keys = if self.is_symbol(")") { Vec::new() } else { self.list(Self::expression)? };
+            let keys = if self.is_symbol(")") {
+                Vec::new()
+            } else {
+                self.list(Self::expression)?
+            };
             self.symbol(")")?;
             return Ok(GroupItem::Combined(keys, self.span_from(start)));
         }
@@ -307,7 +360,11 @@ impl Parser<'_> {
         let mut after = None;
         if self.take_word("after") {
             let amount = self.period()?;
-            after = Some(if self.take_word("events") { OutputAfter::Events(amount) } else { OutputAfter::Period(amount) });
+            after = Some(if self.take_word("events") {
+                OutputAfter::Events(amount)
+            } else {
+                OutputAfter::Period(amount)
+            });
         }
         let mut kind = OutputKind::Default;
         for (word, named) in [
@@ -347,7 +404,11 @@ impl Parser<'_> {
             return Err(self.unexpected(&["every", "all", "first", "last", "snapshot", "when", "after"]));
         };
         if matches!(when, OutputWhen::Terminated | OutputWhen::Condition(_)) && self.is_word("then") {
-            return Err(Fault::unsupported(self.span(), "'then set' in an output clause", "leave it out"));
+            return Err(Fault::unsupported(
+                self.span(),
+                "'then set' in an output clause",
+                "leave it out",
+            ));
         }
         let mut and_when_terminated = false;
         if self.is_word("and") && self.is_word_at(1, "when") {
@@ -357,9 +418,19 @@ impl Parser<'_> {
             and_when_terminated = true;
         }
         if self.is_word("and") && when == OutputWhen::Terminated {
-            return Err(Fault::unsupported(self.span(), "a condition on 'when terminated'", "use 'having'"));
+            return Err(Fault::unsupported(
+                self.span(),
+                "a condition on 'when terminated'",
+                "use 'having'",
+            ));
         }
-        Ok(Output { after, kind, when, and_when_terminated, span: self.span_from(start) })
+        Ok(Output {
+            after,
+            kind,
+            when,
+            and_when_terminated,
+            span: self.span_from(start),
+        })
     }
 
     /// The name of a type, perhaps with its package: `long`, `java.lang.String`.
@@ -371,7 +442,11 @@ impl Parser<'_> {
         }
         name.span = self.span_from(start);
         if self.is_symbol("[") {
-            return Err(Fault::unsupported(self.span(), "an array type", "declare one column for each value"));
+            return Err(Fault::unsupported(
+                self.span(),
+                "an array type",
+                "declare one column for each value",
+            ));
         }
         Ok(name)
     }
