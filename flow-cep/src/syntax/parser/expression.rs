@@ -528,7 +528,8 @@ impl Parser<'_> {
 
     /// Whether a name may stand before parentheses.
     fn callable(&self, name: &Ident) -> bool {
-        !super::is_reserved(&name.name)
+        // `istream()` tells which stream a row is of.
+        !super::is_reserved(&name.name) || name.name.eq_ignore_ascii_case("istream")
     }
 
     fn argument(&mut self) -> Result<Argument> {
