@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::hash::BuildHasher as _;
 use core::net::SocketAddr;
 
 use hashbrown::HashMap;
@@ -13,6 +14,7 @@ use crate::header::{Header, Version};
 use crate::limits::Limits;
 use crate::message::{DataPart, HeldSet, Message, Part, TemplateChange};
 use crate::record::Record;
+use crate::sequence::{Arrival, Content, Counting, Gap, Sequencing, Tally, Unit};
 use crate::stream::{Stream, StreamKey};
 use crate::template::{Template, TemplateFault, TemplateId, TemplateKind};
 use crate::wire::{self, fixed::FixedLayouts, ipfix, v9};
@@ -33,6 +35,24 @@ pub struct Decoder {
     parts: Vec<Part>,
     changes: Vec<TemplateChange>,
     replayed: Vec<HeldSet>,
+    gaps: Vec<Gap>,
+}
+
+/// What is known of a stream, see [`Decoder::streams`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamStatus {
+    /// Which stream.
+    pub key: StreamKey,
+    /// When a datagram came last, by the caller's clock.
+    pub heard_ms: i64,
+    /// Templates known.
+    pub templates: usize,
+    /// How its sequence numbers count.
+    pub counting: Counting,
+    /// What they count.
+    pub unit: Unit,
+    /// What is lost.
+    pub tally: Tally,
 }
 
 /// Bytes held over all streams.
@@ -50,6 +70,8 @@ pub struct Counters {
     pub messages: u64,
     /// Datagrams refused whole.
     pub datagrams_refused: u64,
+    /// Datagrams that the network doubled. What is in them is not counted below.
+    pub duplicates: u64,
     /// Flow records.
     pub records: u64,
     /// Options records.
@@ -90,6 +112,7 @@ impl Decoder {
             parts: Vec::new(),
             changes: Vec::new(),
             replayed: Vec::new(),
+            gaps: Vec::new(),
         }
     }
 
@@ -104,6 +127,7 @@ impl Decoder {
         self.parts.clear();
         self.changes.clear();
         self.replayed.clear();
+        self.gaps.clear();
         let read = wire::header(datagram).and_then(|(header, start, length)| {
             let key = StreamKey {
                 exporter: from,
@@ -120,8 +144,16 @@ impl Decoder {
             }
         };
         self.counters.messages = self.counters.messages.wrapping_add(1);
+        let mut sequencing = Sequencing {
+            arrival: Arrival::Duplicate,
+            counting: Counting::Constant,
+            expected: None,
+            received: header.sequence,
+        };
+        let mut regained = 0;
         if let Some(stream) = self.streams.get_mut(place) {
             stream.heard_ms = now_ms;
+            let duplicate = header.sequence.is_some() && stream.sequence.is_duplicate(HASH.hash_one(datagram));
             let mut walk = Walk {
                 limits: &self.limits,
                 totals: &mut self.totals,
@@ -133,10 +165,19 @@ impl Decoder {
                 datagram,
                 header,
                 now_ms,
+                content: Content::default(),
+                duplicate,
             };
             match self.layouts.of(header.version) {
                 Some(layout) => walk.fixed_records(layout, start),
                 None => walk.sets(start, length),
+            }
+            let content = walk.content;
+            if duplicate {
+                sequencing.counting = stream.sequence.counting();
+                self.counters.duplicates = self.counters.duplicates.wrapping_add(1);
+            } else {
+                (sequencing, regained) = stream.sequence.follow(&header, content, now_ms, &mut self.gaps);
             }
         }
         Ok(Message {
@@ -146,6 +187,9 @@ impl Decoder {
             parts: &self.parts,
             changes: &self.changes,
             replayed: &self.replayed,
+            sequencing,
+            gaps: &self.gaps,
+            regained,
         })
     }
 
@@ -163,8 +207,24 @@ impl Decoder {
     }
 
     /// The streams known.
-    pub fn streams(&self) -> impl Iterator<Item = StreamKey> + '_ {
-        self.streams.iter().map(|stream| stream.key)
+    pub fn streams(&self) -> impl Iterator<Item = StreamStatus> + '_ {
+        self.streams.iter().map(|stream| StreamStatus {
+            key: stream.key,
+            heard_ms: stream.heard_ms,
+            templates: stream.templates.len(),
+            counting: stream.sequence.counting(),
+            unit: stream.sequence.unit(),
+            tally: stream.sequence.tally(),
+        })
+    }
+
+    /// Tells units as lost that have been missing for ten seconds, also of streams that have fallen silent;
+    /// with `i64::MAX`, as at the end of a capture, all that are missing.
+    pub fn settle(&mut self, now_ms: i64, mut lost: impl FnMut(StreamKey, Gap)) {
+        for stream in &mut self.streams {
+            let key = stream.key;
+            stream.sequence.settle(now_ms, |gap| lost(key, gap));
+        }
     }
 
     /// The place of a stream, made if it is new.
@@ -220,7 +280,14 @@ struct Walk<'w> {
     datagram: &'w [u8],
     header: Header,
     now_ms: i64,
+    content: Content,
+    /// Whether the datagram came before: nothing is learned or counted from it.
+    duplicate: bool,
 }
+
+/// Tells datagrams apart that have the same sequence number. Whoever can forge an exporter's datagrams needs no
+/// collision to do harm, so the seed need not be secret.
+const HASH: foldhash::fast::FixedState = foldhash::fast::FixedState::with_seed(0x6d69_6c6c);
 
 impl Walk<'_> {
     fn fail(&mut self, error: Error) {
@@ -244,6 +311,10 @@ impl Walk<'_> {
         if count > 0 {
             self.push_data(layout, None, self.header, start, end, count);
         }
+        self.content = Content {
+            flows: u32::from(self.header.count),
+            ..Content::default()
+        };
         if count < usize::from(self.header.count) {
             self.fail(Error::RecordCount {
                 count: self.header.count,
@@ -261,6 +332,7 @@ impl Walk<'_> {
                 return self.fail(Error::MessageLength { length });
             }
             if stated > end {
+                self.content.uncounted = true;
                 self.fail(Error::MessageCutShort { length, found: end });
             }
             end = end.min(stated);
@@ -281,6 +353,7 @@ impl Walk<'_> {
             if stated < wire::SET_HEADER {
                 // Some exporters fill the datagram up with zeros.
                 if rest.iter().any(|byte| *byte != 0) {
+                    self.content.uncounted = true;
                     self.fail(Error::SetLength { id, offset: at, length });
                 }
                 return;
@@ -289,6 +362,7 @@ impl Walk<'_> {
             let set_end = at.saturating_add(found);
             self.set(id, at.saturating_add(wire::SET_HEADER), set_end);
             if found < stated {
+                self.content.uncounted = true;
                 self.fail(Error::SetCutShort {
                     id,
                     offset: at,
@@ -368,8 +442,11 @@ impl Walk<'_> {
                 self.data(&template, None, self.header, start, end);
             }
             None => {
-                self.counters.sets_without_template = self.counters.sets_without_template.wrapping_add(1);
-                let held = self.hold(id, start, end);
+                self.content.uncounted = true;
+                let held = !self.duplicate && {
+                    self.counters.sets_without_template = self.counters.sets_without_template.wrapping_add(1);
+                    self.hold(id, start, end)
+                };
                 self.parts.push(Part::Unknown {
                     template: id,
                     start,
@@ -411,6 +488,7 @@ impl Walk<'_> {
             self.push_data(template, held, header, start, records_end, count);
         }
         if cut_short {
+            self.content.uncounted |= held.is_none();
             self.fail(Error::RecordCutShort {
                 template: template.id(),
                 offset: records_end,
@@ -427,13 +505,19 @@ impl Walk<'_> {
         end: usize,
         count: usize,
     ) {
-        let records = u64::try_from(count).unwrap_or(u64::MAX);
-        match template.kind() {
-            TemplateKind::Data => self.counters.records = self.counters.records.wrapping_add(records),
-            TemplateKind::Options { .. } => {
-                self.counters.options_records = self.counters.options_records.wrapping_add(records);
-                self.learn(template, held, &header, start, end);
-            }
+        let records = u32::try_from(count).unwrap_or(u32::MAX);
+        let (counter, content) = match template.kind() {
+            TemplateKind::Data => (&mut self.counters.records, &mut self.content.flows),
+            TemplateKind::Options { .. } => (&mut self.counters.options_records, &mut self.content.options),
+        };
+        if !self.duplicate {
+            *counter = counter.wrapping_add(u64::from(records));
+        }
+        if held.is_none() {
+            *content = content.saturating_add(records);
+        }
+        if !self.duplicate && template.kind() != TemplateKind::Data {
+            self.learn(template, held, &header, start, end);
         }
         self.parts.push(Part::Data(DataPart {
             template: Arc::clone(template),

@@ -47,12 +47,13 @@ mod limits;
 mod message;
 pub mod record;
 mod sampling;
+pub mod sequence;
 mod stream;
 mod template;
 mod time;
 mod wire;
 
-pub use decoder::{Counters, Decoder};
+pub use decoder::{Counters, Decoder, StreamStatus};
 pub use element::ElementId;
 pub use error::{Error, LimitKind};
 pub use header::{DomainId, Header, Version};

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::header::{DomainId, Header, Version};
 use crate::record::Record;
 use crate::sampling::Sampling;
+use crate::sequence::{Arrival, Gap, Sequencing};
 use crate::template::{Template, TemplateId, TemplateKind};
 
 /// A decoded datagram: its header and its sets, borrowed from the datagram and from the decoder.
@@ -20,6 +21,9 @@ pub struct Message<'m> {
     pub(crate) parts: &'m [Part],
     pub(crate) changes: &'m [TemplateChange],
     pub(crate) replayed: &'m [HeldSet],
+    pub(crate) sequencing: Sequencing,
+    pub(crate) gaps: &'m [Gap],
+    pub(crate) regained: u32,
 }
 
 impl<'m> Message<'m> {
@@ -57,6 +61,31 @@ impl<'m> Message<'m> {
     #[must_use]
     pub fn exporter(&self) -> SocketAddr {
         self.exporter
+    }
+
+    /// How the message fits the sequence of its stream.
+    #[must_use]
+    pub fn sequencing(&self) -> &Sequencing {
+        &self.sequencing
+    }
+
+    /// Whether the network doubled the datagram: its sets came before.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        self.sequencing.arrival == Arrival::Duplicate
+    }
+
+    /// Units that are lost, as the reordering window has passed without them: told once each, with the message that
+    /// makes them so.
+    #[must_use]
+    pub fn gaps(&self) -> &'m [Gap] {
+        self.gaps
+    }
+
+    /// Units that were told as lost by an earlier message, and came with this one after all.
+    #[must_use]
+    pub fn regained(&self) -> u32 {
+        self.regained
     }
 
     /// The sets in the order of the wire; each set that had waited for its template follows the set that defines it.

@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 use crate::cache::{HeldSets, TemplateCache};
 use crate::header::{DomainId, Version};
 use crate::sampling::Sampling;
+use crate::sequence::Tracker;
 
 /// A stream of messages: what template ids and sequence numbers are valid in.
 ///
@@ -30,6 +31,7 @@ pub(crate) struct Stream {
     pub(crate) templates: TemplateCache,
     pub(crate) held: HeldSets,
     pub(crate) sampling: Arc<Sampling>,
+    pub(crate) sequence: Tracker,
 }
 
 impl Stream {
@@ -40,6 +42,7 @@ impl Stream {
             templates: TemplateCache::default(),
             held: HeldSets::default(),
             sampling: Arc::default(),
+            sequence: Tracker::new(key.version),
         }
     }
 }
