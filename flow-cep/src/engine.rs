@@ -1,0 +1,417 @@
+//! The engine: statements fed with record batches.
+//!
+//! The engine has no clock. Time is the time column of the rows, and what [`Engine::advance`] says; timers due on the way
+//! fire at their own times. The same rows and times give the same deliveries, however they are split into batches.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use serde::{Deserialize, Serialize};
+
+use crate::event_type::EventType;
+use crate::plan::{Action, Catalog, CatalogId, OnActionPlan, StatementPlan};
+use crate::row::decode::{Column, Texts};
+use crate::row::runtime::Runtime;
+use crate::value::{Type, Value};
+
+/// What an engine holds at most. A limit that is reached refuses what would pass it, counts that and goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Groups of one statement and partition; also rows of a table.
+    pub groups: usize,
+    /// States of the patterns of one statement and partition, and partial matches of its `match_recognize`.
+    pub pattern_states: usize,
+    /// Rows of one window.
+    pub window_rows: usize,
+    /// Partitions of one context.
+    pub partitions: usize,
+}
+
+impl Default for Limits {
+    /// Ten million groups, window rows and pattern states, a million partitions: several gigabytes when all are reached.
+    fn default() -> Self {
+        Self {
+            groups: 10_000_000,
+            pattern_states: 10_000_000,
+            window_rows: 100_000_000,
+            partitions: 1_000_000,
+        }
+    }
+}
+
+/// What a limit has refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// Rows of groups beyond [`Limits::groups`].
+    Groups,
+    /// States beyond [`Limits::pattern_states`].
+    PatternStates,
+    /// Rows beyond [`Limits::window_rows`].
+    WindowRows,
+    /// Partitions beyond [`Limits::partitions`].
+    Partitions,
+}
+
+/// Why the engine cannot do what it is asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// No statement and no event type knows the name.
+    #[error("no event type is named {0}")]
+    UnknownEventType(String),
+    /// The batch's columns are not those of the event type.
+    #[error("event type {event_type}: the batch has {found}, where {wanted} is wanted")]
+    WrongSchema {
+        /// The event type.
+        event_type: String,
+        /// The column wanted.
+        wanted: String,
+        /// What the batch has.
+        found: String,
+    },
+    /// The event type has no time column.
+    #[error("event type {0} has no time column")]
+    NoTimeColumn(String),
+    /// The checkpoint is of another version, of other statements or damaged.
+    #[error("the checkpoint does not fit: {0}")]
+    BadCheckpoint(String),
+}
+
+/// Rows that a statement gives at an instant.
+#[derive(Clone, Debug)]
+pub struct Delivery {
+    /// The statement's name.
+    pub statement: Arc<str>,
+    /// The number of the delivery within the statement, from 1. With the name it is the identity of the delivery, the same
+    /// after a restart.
+    pub number: u64,
+    /// The engine's time.
+    pub time_ms: i64,
+    /// The names and types of the rows' columns.
+    pub row_type: Arc<EventType>,
+    /// Rows that have become true.
+    pub new: Rows,
+    /// Rows that are no longer true.
+    pub old: Rows,
+}
+
+impl Delivery {
+    /// Whether the delivery has no rows, which says that there was nothing at the moment of output.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.new.is_empty() && self.old.is_empty()
+    }
+}
+
+/// Rows of a delivery, as values or as columns.
+#[derive(Clone, Debug)]
+pub enum Rows {
+    /// A list of values for each row.
+    Values(Vec<Arc<[Value]>>),
+    /// Columns.
+    Columns(RecordBatch),
+}
+
+impl Rows {
+    /// No rows.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self::Values(Vec::new())
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Values(rows) => rows.len(),
+            Self::Columns(batch) => batch.num_rows(),
+        }
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The rows as a record batch of the type.
+    #[must_use]
+    pub fn to_batch(&self, row_type: &EventType) -> RecordBatch {
+        match self {
+            Self::Columns(batch) => batch.clone(),
+            Self::Values(rows) => crate::row::encode::batch(rows, row_type),
+        }
+    }
+
+    /// The values of a row.
+    #[must_use]
+    pub fn values(&self, row: usize) -> Vec<Value> {
+        match self {
+            Self::Values(rows) => rows.get(row).map(|row| row.to_vec()).unwrap_or_default(),
+            Self::Columns(batch) => {
+                let mut texts = Texts::default();
+                batch
+                    .columns()
+                    .iter()
+                    .map(|column| Column::new(column, &mut texts).value(row, &mut Texts::default()))
+                    .collect()
+            }
+        }
+    }
+}
+
+/// What an engine's statement is, for those who list them.
+#[derive(Debug)]
+struct Deployed {
+    name: Arc<str>,
+    row_type: Arc<EventType>,
+    deliveries: u64,
+}
+
+/// Statements at work.
+pub struct Engine {
+    catalog: Arc<Catalog>,
+    deployed: Vec<Deployed>,
+    runtime: Runtime,
+    texts: Texts,
+    output: VecDeque<Delivery>,
+    scratch: Vec<Value>,
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine")
+            .field("statements", &self.deployed)
+            .field("now_ms", &self.runtime.now_ms())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The version of the checkpoint's format.
+const CHECKPOINT_VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+struct Checkpoint {
+    version: u32,
+    statements: Vec<(String, u64)>,
+    rows: Vec<u8>,
+}
+
+/// The type of what a statement delivers.
+fn row_type(plan: &StatementPlan, catalog: &Catalog) -> Arc<EventType> {
+    let nothing = || Arc::new(EventType::from_columns(plan.name.clone(), &[] as &[(String, Type)]));
+    match &plan.action {
+        Action::Select(select) => select.output_type.clone(),
+        Action::CreateWindow(window) => catalog.windows[*window].event_type.clone(),
+        Action::On(on) => match (&on.action, on.target) {
+            (OnActionPlan::Select { select, .. }, _) => select.output_type.clone(),
+            (_, Some(crate::plan::InsertTarget::Window(window))) => catalog.windows[window].event_type.clone(),
+            (_, Some(crate::plan::InsertTarget::Table(table))) => catalog.tables[table].event_type.clone(),
+            _ => nothing(),
+        },
+        Action::CreateTable(_) | Action::CreateContext(_) | Action::CreateVariable(_) | Action::CreateSchema(_) => nothing(),
+    }
+}
+
+impl Engine {
+    /// Deploys planned statements at a time; the plans refer to the catalogue that they were planned with.
+    #[must_use]
+    pub fn new(catalog: Arc<Catalog>, statements: &[StatementPlan], start_ms: i64, limits: Limits) -> Self {
+        let deployed = statements
+            .iter()
+            .map(|plan| Deployed {
+                name: Arc::from(plan.name.as_str()),
+                row_type: row_type(plan, &catalog),
+                deliveries: 0,
+            })
+            .collect();
+        let mut engine = Self {
+            runtime: Runtime::new(catalog.clone(), statements, start_ms, limits),
+            catalog,
+            deployed,
+            texts: Texts::default(),
+            output: VecDeque::new(),
+            scratch: Vec::new(),
+        };
+        engine.collect();
+        engine
+    }
+
+    /// The engine's time in milliseconds.
+    #[must_use]
+    pub fn now_ms(&self) -> i64 {
+        self.runtime.now_ms()
+    }
+
+    /// The names of the statements.
+    pub fn statements(&self) -> impl Iterator<Item = &str> {
+        self.deployed.iter().map(|deployed| &*deployed.name)
+    }
+
+    /// Takes in rows of an event type, in the order of its time column.
+    ///
+    /// The clock moves to each row's time before the row is processed; a row before the clock is processed at the clock's
+    /// time. The batch must have the event type's columns in their order.
+    ///
+    /// # Errors
+    /// When the event type is unknown or has no time column, or the batch has other columns.
+    pub fn push(&mut self, event_type: &str, batch: &RecordBatch) -> Result<(), EngineError> {
+        let (id, of) = self
+            .catalog
+            .event_types
+            .iter()
+            .enumerate()
+            .find(|(_, of)| of.name() == event_type)
+            .ok_or_else(|| EngineError::UnknownEventType(event_type.to_owned()))?;
+        let time = of
+            .time_column()
+            .ok_or_else(|| EngineError::NoTimeColumn(event_type.to_owned()))?;
+        check(of, batch)?;
+        self.push_rows(id, time, batch);
+        self.collect();
+        Ok(())
+    }
+
+    fn push_rows(&mut self, event_type: CatalogId, time: usize, batch: &RecordBatch) {
+        let times = Column::new(batch.column(time), &mut self.texts);
+        let listens = self.runtime.listens(event_type);
+        let columns: Vec<Column<'_>> = self
+            .runtime
+            .columns(event_type)
+            .into_iter()
+            .map(|column| Column::new(batch.column(column), &mut self.texts))
+            .collect();
+        for row in 0..batch.num_rows() {
+            if let Some(time) = times.value(row, &mut self.texts).as_long()
+                && time > self.runtime.now_ms()
+            {
+                self.runtime.advance(time);
+            }
+            if listens {
+                for column in &columns {
+                    self.scratch.push(column.value(row, &mut self.texts));
+                }
+                self.runtime.event(event_type, &mut self.scratch);
+            }
+        }
+    }
+
+    /// Moves the clock; it does not go back.
+    pub fn advance(&mut self, to_ms: i64) {
+        self.runtime.advance(to_ms);
+        self.collect();
+    }
+
+    /// When something is due that [`Engine::advance`] would bring about.
+    pub fn next_deadline(&mut self) -> Option<i64> {
+        self.runtime.due()
+    }
+
+    /// The next delivery.
+    pub fn next_output(&mut self) -> Option<Delivery> {
+        self.output.pop_front()
+    }
+
+    fn collect(&mut self) {
+        while let Some(delivery) = self.runtime.next_delivery() {
+            let deployed = &mut self.deployed[delivery.statement];
+            deployed.deliveries += 1;
+            self.output.push_back(Delivery {
+                statement: deployed.name.clone(),
+                number: deployed.deliveries,
+                time_ms: delivery.time_ms,
+                row_type: deployed.row_type.clone(),
+                new: Rows::Values(delivery.new),
+                old: Rows::Values(delivery.old),
+            });
+        }
+    }
+
+    /// What limits have refused since the last call: statement, kind and count.
+    pub fn take_refusals(&mut self) -> Vec<(Arc<str>, Refusal, u64)> {
+        self.runtime
+            .take_refusals()
+            .into_iter()
+            .map(|(statement, refusal, count)| (self.deployed[statement].name.clone(), refusal, count))
+            .collect()
+    }
+
+    /// For each statement: its name, window rows, groups and pattern states held.
+    #[must_use]
+    pub fn sizes(&self) -> Vec<(Arc<str>, usize, usize, usize)> {
+        self.deployed
+            .iter()
+            .enumerate()
+            .map(|(at, deployed)| {
+                let (rows, groups, states) = self.runtime.size(at);
+                (deployed.name.clone(), rows, groups, states)
+            })
+            .collect()
+    }
+
+    /// Writes the state of all statements. Deliveries not yet taken are not part of it.
+    ///
+    /// # Errors
+    /// When the state cannot be written, which would be a defect of the engine.
+    pub fn checkpoint(&self) -> Result<Vec<u8>, EngineError> {
+        let bad = |error: postcard::Error| EngineError::BadCheckpoint(error.to_string());
+        let checkpoint = Checkpoint {
+            version: CHECKPOINT_VERSION,
+            statements: self
+                .deployed
+                .iter()
+                .map(|deployed| (deployed.name.to_string(), deployed.deliveries))
+                .collect(),
+            rows: self.runtime.save().map_err(bad)?,
+        };
+        postcard::to_allocvec(&checkpoint).map_err(bad)
+    }
+
+    /// Takes up the state that an engine with the same statements has written.
+    ///
+    /// # Errors
+    /// When the checkpoint is of another version or of other statements, or is damaged. The engine must then be dropped.
+    pub fn restore(&mut self, checkpoint: &[u8]) -> Result<(), EngineError> {
+        let bad = |error: postcard::Error| EngineError::BadCheckpoint(error.to_string());
+        let (version, _) = postcard::take_from_bytes::<u32>(checkpoint).map_err(bad)?;
+        if version != CHECKPOINT_VERSION {
+            return Err(EngineError::BadCheckpoint(format!(
+                "version {version}, where {CHECKPOINT_VERSION} is wanted"
+            )));
+        }
+        let checkpoint: Checkpoint = postcard::from_bytes(checkpoint).map_err(bad)?;
+        let same = checkpoint.statements.len() == self.deployed.len()
+            && checkpoint
+                .statements
+                .iter()
+                .zip(&self.deployed)
+                .all(|((name, _), deployed)| **name == *deployed.name);
+        if !same {
+            return Err(EngineError::BadCheckpoint("it is of other statements".to_owned()));
+        }
+        self.runtime.restore(&checkpoint.rows).map_err(bad)?;
+        for (deployed, (_, deliveries)) in self.deployed.iter_mut().zip(checkpoint.statements) {
+            deployed.deliveries = deliveries;
+        }
+        self.output.clear();
+        Ok(())
+    }
+}
+
+/// Whether a batch has the columns of an event type.
+fn check(of: &EventType, batch: &RecordBatch) -> Result<(), EngineError> {
+    let schema = batch.schema();
+    for (at, wanted) in of.schema().fields().iter().enumerate() {
+        let found = schema.fields().get(at);
+        if found.is_none_or(|found| found.name() != wanted.name() || found.data_type() != wanted.data_type()) {
+            return Err(EngineError::WrongSchema {
+                event_type: of.name().to_owned(),
+                wanted: format!("{} {}", wanted.name(), wanted.data_type()),
+                found: found.map_or_else(|| "no such column".to_owned(), |found| format!("{} {}", found.name(), found.data_type())),
+            });
+        }
+    }
+    Ok(())
+}

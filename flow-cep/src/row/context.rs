@@ -1,0 +1,533 @@
+//! Context partitions: what they are about, and how long they live.
+
+use serde::{Deserialize, Serialize};
+
+use crate::expr::{ContextProperty, Expr, Scope};
+use crate::plan::{Context, ContextKind, ContextPoint, FilterPlan, HashFunction};
+use crate::row::KeyMap;
+use crate::row::event::{Event, EventRef, Part};
+use crate::row::pattern::{Matching, Pattern, PatternState};
+use crate::row::scope::{Behind, Env, PairScope};
+use crate::value::Value;
+
+/// The number of a partition, never used twice.
+pub(crate) type PartitionId = u64;
+
+/// One partition.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Partition {
+    /// Its number.
+    pub(crate) id: PartitionId,
+    name: String,
+    keys: Vec<Value>,
+    label: Option<String>,
+    start_ms: i64,
+    /// When it ends by time.
+    pub(crate) end_ms: Option<i64>,
+    /// The events that began it.
+    start: Vec<Part>,
+}
+
+impl Partition {
+    /// A property as statements see it.
+    pub(crate) fn property(&self, env: &Env<'_>, property: &ContextProperty) -> Value {
+        match property {
+            ContextProperty::Id => i32::try_from(self.id).map_or(Value::Null, Value::Int),
+            ContextProperty::Name => Value::text(&self.name),
+            ContextProperty::Key(at) => self.keys.get(*at).cloned().unwrap_or_default(),
+            ContextProperty::Label => self.label.as_deref().map_or(Value::Null, Value::text),
+            ContextProperty::StartTime => Value::Long(self.start_ms),
+            ContextProperty::EndTime => self.end_ms.map_or(Value::Null, Value::Long),
+            ContextProperty::Start { tag, column } => match self.start.get(*tag) {
+                Some(Part::One(event)) => env.column(event, *column),
+                Some(Part::Many(events)) => events.first().map_or(Value::Null, |event| env.column(event, *column)),
+                _ => Value::Null,
+            },
+        }
+    }
+}
+
+/// What begins or ends partitions, ready to run.
+#[derive(Debug)]
+enum Point {
+    Now,
+    AfterMs(i64),
+    Filter(FilterPlan),
+    Pattern(Pattern),
+}
+
+/// A context ready to run.
+#[derive(Debug)]
+pub(crate) struct ContextRuntime {
+    name: String,
+    kind: ContextKind,
+    start: Option<Point>,
+    end: Option<Point>,
+    state: ContextState,
+}
+
+/// What a checkpoint keeps of a context.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ContextState {
+    next_id: PartitionId,
+    partitions: KeyMap<Value, Partition>,
+    /// The pattern that begins a partition, while it is waited for.
+    start: Option<PatternState>,
+    start_due: Option<i64>,
+    /// The patterns that end partitions.
+    ends: KeyMap<PartitionId, PatternState>,
+    /// Partitions refused since the last report.
+    pub(crate) refused: u64,
+}
+
+/// What an event or the passing of time does to a context.
+#[derive(Debug, Default)]
+pub(crate) struct Transition {
+    /// Partitions that end.
+    pub(crate) ended: Vec<Partition>,
+    /// Partitions that begin.
+    pub(crate) begun: Vec<Partition>,
+}
+
+fn compile(point: &ContextPoint) -> Point {
+    match point {
+        ContextPoint::Now => Point::Now,
+        ContextPoint::AfterMs(ms) => Point::AfterMs(*ms),
+        ContextPoint::Filter { filter, .. } => Point::Filter(filter.clone()),
+        ContextPoint::Pattern(pattern) => Point::Pattern(Pattern::new(pattern)),
+    }
+}
+
+/// Whether an event passes a filter that may speak of the events that began a partition.
+fn passes(filter: &FilterPlan, event_type: usize, event: &Event, env: Env<'_>, start: &[Part]) -> bool {
+    if filter.event_type != event_type {
+        return false;
+    }
+    let scope = PairScope {
+        env,
+        event: Some(event),
+        behind: Behind::Tags(start),
+        group: None,
+    };
+    filter.conditions.iter().all(|condition| condition.eval(&scope).is_true())
+        && filter.equal.iter().all(|(own, other)| {
+            let own = own.eval(&scope);
+            !own.is_null() && own == other.eval(&scope)
+        })
+        && filter.correlated.iter().all(|condition| condition.eval(&scope).is_true())
+}
+
+fn keys_of(exprs: &[Expr], event: &Event, env: Env<'_>) -> Vec<Value> {
+    let scope = PairScope {
+        env,
+        event: Some(event),
+        behind: Behind::Nothing,
+        group: None,
+    };
+    exprs.iter().map(|expr| expr.eval(&scope)).collect()
+}
+
+/// CRC-32 as zip files have it.
+fn crc32(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+        }
+    }
+    !crc
+}
+
+/// The partition of hashed values, in the manner of Java.
+fn bucket(function: HashFunction, values: &[Value], granularity: u64) -> u64 {
+    let granularity = i64::try_from(granularity.max(1)).unwrap_or(i64::MAX);
+    let java_hash = |value: &Value| -> i32 {
+        match value {
+            Value::Null | Value::List(_) => 0,
+            Value::Bool(value) => if *value { 1231 } else { 1237 },
+            Value::Int(value) => *value,
+            Value::Long(value) => fold(value.cast_unsigned()),
+            Value::Double(value) => fold(value.to_bits()),
+            Value::Text(text) => text
+                .encode_utf16()
+                .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit.cast_signed()) & 0xFFFF)),
+            Value::Address(octets) => octets
+                .iter()
+                .fold(1_i32, |hash, octet| hash.wrapping_mul(31).wrapping_add(i32::from(octet.cast_signed()))),
+        }
+    };
+    let hash: i64 = match function {
+        HashFunction::Crc32 => {
+            let mut bytes = Vec::new();
+            for value in values {
+                match value {
+                    Value::Null => {}
+                    Value::Bool(value) => bytes.push(u8::from(*value)),
+                    Value::Int(value) => bytes.extend(value.to_be_bytes()),
+                    Value::Long(value) => bytes.extend(value.to_be_bytes()),
+                    Value::Double(value) => bytes.extend(value.to_be_bytes()),
+                    Value::Text(text) => bytes.extend(text.as_bytes()),
+                    Value::Address(octets) => bytes.extend(octets),
+                    Value::List(_) => bytes.extend(value.to_string().as_bytes()),
+                }
+            }
+            i64::from(crc32(&bytes))
+        }
+        HashFunction::HashCode => match values {
+            [value] => i64::from(java_hash(value)),
+            values => i64::from(
+                values
+                    .iter()
+                    .fold(0_i32, |hash, value| hash.wrapping_mul(31).wrapping_add(java_hash(value))),
+            ),
+        },
+    };
+    (hash % granularity).unsigned_abs()
+}
+
+fn fold(bits: u64) -> i32 {
+    let folded = bits ^ (bits >> 32);
+    i32::from_ne_bytes([folded.to_ne_bytes()[0], folded.to_ne_bytes()[1], folded.to_ne_bytes()[2], folded.to_ne_bytes()[3]])
+}
+
+impl ContextRuntime {
+    /// Makes a context ready.
+    pub(crate) fn new(context: &Context) -> Self {
+        let (start, end) = match &context.kind {
+            ContextKind::Keyed { end, .. } => (None, end.as_ref().map(compile)),
+            ContextKind::StartEnd { start, end } => (Some(compile(start)), end.as_ref().map(compile)),
+            ContextKind::Hash { .. } | ContextKind::Category { .. } => (None, None),
+        };
+        Self {
+            name: context.name.clone(),
+            kind: context.kind.clone(),
+            start,
+            end,
+            state: ContextState::default(),
+        }
+    }
+
+    /// What a checkpoint keeps.
+    pub(crate) fn state(&self) -> &ContextState {
+        &self.state
+    }
+
+    /// Takes up a checkpoint.
+    pub(crate) fn restore(&mut self, state: ContextState) {
+        self.state = state;
+    }
+
+    /// Partitions refused since the last call.
+    pub(crate) fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.state.refused)
+    }
+
+    /// The partitions that are there.
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.state.partitions.values()
+    }
+
+    /// When something is due.
+    pub(crate) fn due(&self) -> Option<i64> {
+        if self.start.is_none() && !matches!(self.end, Some(Point::AfterMs(_) | Point::Pattern(_))) {
+            return None;
+        }
+        let ends = self.state.partitions.values().filter_map(|partition| partition.end_ms);
+        let patterns = self.state.ends.values().filter_map(PatternState::due);
+        let start = self.state.start.as_ref().and_then(PatternState::due);
+        ends.chain(patterns).chain(start).chain(self.state.start_due).min()
+    }
+
+    fn open(
+        &mut self,
+        key: Value,
+        keys: Vec<Value>,
+        label: Option<String>,
+        start: Vec<Part>,
+        env: Env<'_>,
+        transition: &mut Transition,
+    ) {
+        let id = self.state.next_id;
+        self.state.next_id += 1;
+        let end_ms = match &self.end {
+            Some(Point::AfterMs(ms)) => Some(env.now_ms + ms),
+            _ => None,
+        };
+        let partition = Partition {
+            id,
+            name: self.name.clone(),
+            keys,
+            label,
+            start_ms: env.now_ms,
+            end_ms,
+            start,
+        };
+        if let Some(Point::Pattern(pattern)) = &self.end {
+            let mut state = PatternState::default();
+            let matching = Matching {
+                pattern,
+                env,
+                max_states: usize::MAX,
+            };
+            state.start(matching);
+            self.state.ends.insert(id, state);
+        }
+        self.state.partitions.insert(key, partition.clone());
+        transition.begun.push(partition);
+    }
+
+    /// Waits for the beginning.
+    fn await_start(&mut self, env: Env<'_>, transition: &mut Transition, immediately: bool) {
+        match &self.start {
+            Some(Point::Now) if immediately => {
+                self.open(Value::Null, Vec::new(), None, Vec::new(), env, transition);
+            }
+            Some(Point::AfterMs(ms)) => self.state.start_due = Some(env.now_ms + ms),
+            Some(Point::Pattern(pattern)) => {
+                let mut state = PatternState::default();
+                let matching = Matching {
+                    pattern,
+                    env,
+                    max_states: usize::MAX,
+                };
+                state.start(matching);
+                self.state.start = Some(state);
+            }
+            Some(Point::Now | Point::Filter(_)) | None => {}
+        }
+    }
+
+    /// The context is deployed.
+    pub(crate) fn begin(&mut self, env: Env<'_>) -> Transition {
+        let mut transition = Transition::default();
+        match self.kind.clone() {
+            ContextKind::Hash { granularity, preallocate: true, .. } => {
+                for at in 0..granularity {
+                    let key = Value::Long(i64::try_from(at).unwrap_or(i64::MAX));
+                    self.open(key, Vec::new(), None, Vec::new(), env, &mut transition);
+                }
+            }
+            ContextKind::Category { categories, .. } => {
+                for (label, _) in categories {
+                    self.open(Value::text(&label), Vec::new(), Some(label), Vec::new(), env, &mut transition);
+                }
+            }
+            ContextKind::StartEnd { .. } => self.await_start(env, &mut transition, true),
+            ContextKind::Keyed { .. } | ContextKind::Hash { .. } => {}
+        }
+        transition
+    }
+
+    fn close(&mut self, key: &Value, env: Env<'_>, transition: &mut Transition) {
+        if let Some(mut partition) = self.state.partitions.swap_remove(key) {
+            self.state.ends.swap_remove(&partition.id);
+            partition.end_ms = Some(env.now_ms);
+            transition.ended.push(partition);
+        }
+    }
+
+    /// Time has come to a point that was due.
+    pub(crate) fn fire(&mut self, env: Env<'_>) -> Transition {
+        let mut transition = Transition::default();
+        let now = env.now_ms;
+        let mut over: Vec<Value> = self
+            .state
+            .partitions
+            .iter()
+            .filter(|(_, partition)| partition.end_ms.is_some_and(|end| end <= now))
+            .map(|(key, _)| key.clone())
+            .collect();
+        if let Some(Point::Pattern(pattern)) = &self.end {
+            for (key, partition) in &self.state.partitions {
+                if let Some(state) = self.state.ends.get_mut(&partition.id) {
+                    let matching = Matching {
+                        pattern,
+                        env,
+                        max_states: usize::MAX,
+                    };
+                    state.fire(matching);
+                    if !state.take_matches(matching).is_empty() {
+                        over.push(key.clone());
+                    }
+                }
+            }
+        }
+        for key in &over {
+            self.close(key, env, &mut transition);
+        }
+        if !over.is_empty() && matches!(self.kind, ContextKind::StartEnd { .. }) {
+            self.await_start(env, &mut transition, true);
+            return transition;
+        }
+        if self.state.start_due.is_some_and(|due| due <= now) {
+            self.state.start_due = None;
+            self.open(Value::Null, Vec::new(), None, Vec::new(), env, &mut transition);
+        }
+        if let (Some(Point::Pattern(pattern)), Some(state)) = (&self.start, &mut self.state.start) {
+            let matching = Matching {
+                pattern,
+                env,
+                max_states: usize::MAX,
+            };
+            state.fire(matching);
+            if let Some(tags) = state.take_matches(matching).into_iter().next() {
+                self.state.start = None;
+                self.open(Value::Null, Vec::new(), None, tags.to_vec(), env, &mut transition);
+            }
+        }
+        transition
+    }
+
+    /// An event arrives: partitions that it begins or ends.
+    pub(crate) fn event(&mut self, event_type: usize, event: &EventRef, env: Env<'_>, max_partitions: usize) -> Transition {
+        let mut transition = Transition::default();
+        let mut over: Vec<Value> = Vec::new();
+        match &self.end {
+            Some(Point::Filter(filter)) if filter.event_type == event_type => {
+                for (key, partition) in &self.state.partitions {
+                    if passes(filter, event_type, event, env, &partition.start)
+                        && (partition.keys.is_empty() || self.same_keys(partition, event_type, event, env))
+                    {
+                        over.push(key.clone());
+                    }
+                }
+            }
+            Some(Point::Pattern(pattern)) => {
+                for (key, partition) in &self.state.partitions {
+                    if let Some(state) = self.state.ends.get_mut(&partition.id) {
+                        let matching = Matching {
+                            pattern,
+                            env,
+                            max_states: usize::MAX,
+                        };
+                        state.event(matching, event_type, event);
+                        if !state.take_matches(matching).is_empty() {
+                            over.push(key.clone());
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        for key in &over {
+            self.close(key, env, &mut transition);
+        }
+        let mut begin: Vec<(Value, Vec<Value>, Vec<Part>)> = Vec::new();
+        match &self.kind {
+            ContextKind::Keyed { streams, .. } => {
+                for (filter, keys) in streams {
+                    if passes(filter, event_type, event, env, &[]) {
+                        let keys = keys_of(keys, event, env);
+                        let key = Value::List(keys.clone().into());
+                        if !self.state.partitions.contains_key(&key) && !over.contains(&key) {
+                            begin.push((key, keys, vec![Part::One(event.clone())]));
+                        }
+                    }
+                }
+            }
+            ContextKind::Hash { streams, granularity, .. } => {
+                for (filter, function, exprs) in streams {
+                    if passes(filter, event_type, event, env, &[]) {
+                        let at = bucket(*function, &keys_of(exprs, event, env), *granularity);
+                        let key = Value::Long(i64::try_from(at).unwrap_or(i64::MAX));
+                        if !self.state.partitions.contains_key(&key) {
+                            begin.push((key, Vec::new(), Vec::new()));
+                        }
+                    }
+                }
+            }
+            ContextKind::Category { .. } => {}
+            ContextKind::StartEnd { .. } => {
+                if !over.is_empty() {
+                    self.await_start(env, &mut transition, true);
+                } else if self.state.partitions.is_empty() {
+                    match &self.start {
+                        Some(Point::Filter(filter)) if passes(filter, event_type, event, env, &[]) => {
+                            begin.push((Value::Null, Vec::new(), vec![Part::One(event.clone())]));
+                        }
+                        Some(Point::Pattern(pattern)) => {
+                            if let Some(state) = &mut self.state.start {
+                                let matching = Matching {
+                                    pattern,
+                                    env,
+                                    max_states: usize::MAX,
+                                };
+                                state.event(matching, event_type, event);
+                                if let Some(tags) = state.take_matches(matching).into_iter().next() {
+                                    self.state.start = None;
+                                    begin.push((Value::Null, Vec::new(), tags.to_vec()));
+                                }
+                            }
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        for (key, keys, start) in begin {
+            if self.state.partitions.len() >= max_partitions {
+                self.state.refused += 1;
+            } else {
+                self.open(key, keys, None, start, env, &mut transition);
+            }
+        }
+        transition
+    }
+
+    /// Whether an event belongs to a partition by its keys.
+    fn same_keys(&self, partition: &Partition, event_type: usize, event: &Event, env: Env<'_>) -> bool {
+        let ContextKind::Keyed { streams, .. } = &self.kind else { return true };
+        streams
+            .iter()
+            .find(|(filter, _)| filter.event_type == event_type)
+            .is_none_or(|(_, keys)| keys_of(keys, event, env) == partition.keys)
+    }
+
+    /// The partitions that an event of a type is for; all, if the context says nothing of the type.
+    pub(crate) fn route(&self, event_type: usize, event: &Event, env: Env<'_>, into: &mut Vec<PartitionId>) {
+        let mut known = false;
+        match &self.kind {
+            ContextKind::Keyed { streams, .. } => {
+                for (filter, keys) in streams.iter().filter(|(filter, _)| filter.event_type == event_type) {
+                    known = true;
+                    if passes(filter, event_type, event, env, &[]) {
+                        let key = Value::List(keys_of(keys, event, env).into());
+                        into.extend(self.state.partitions.get(&key).map(|partition| partition.id));
+                    }
+                }
+            }
+            ContextKind::Hash { streams, granularity, .. } => {
+                for (filter, function, exprs) in streams.iter().filter(|(filter, ..)| filter.event_type == event_type) {
+                    known = true;
+                    if passes(filter, event_type, event, env, &[]) {
+                        let at = bucket(*function, &keys_of(exprs, event, env), *granularity);
+                        let key = Value::Long(i64::try_from(at).unwrap_or(i64::MAX));
+                        into.extend(self.state.partitions.get(&key).map(|partition| partition.id));
+                    }
+                }
+            }
+            ContextKind::Category { filter, categories } if filter.event_type == event_type => {
+                known = true;
+                if passes(filter, event_type, event, env, &[]) {
+                    let scope = PairScope {
+                        env,
+                        event: Some(event),
+                        behind: Behind::Nothing,
+                        group: None,
+                    };
+                    for (label, condition) in categories {
+                        if condition.eval(&scope).is_true() {
+                            let partition = self.state.partitions.get(&Value::text(label));
+                            into.extend(partition.map(|partition| partition.id));
+                        }
+                    }
+                }
+            }
+            ContextKind::Category { .. } | ContextKind::StartEnd { .. } => {}
+        }
+        if !known {
+            into.extend(self.state.partitions.values().map(|partition| partition.id));
+        }
+    }
+}

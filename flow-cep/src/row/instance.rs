@@ -1,0 +1,807 @@
+//! A running select: its windows, pattern, subqueries, groups and output clause, for one partition of its context.
+
+use serde::{Deserialize, Serialize};
+
+use crate::expr::Expr;
+use crate::plan::{
+    CatalogId, FilterPlan, OutputDelay, OutputMoment, OutputPlan, ResultKind, SelectPlan, SourcePlan, SubqueryPlan,
+};
+use crate::row::context::Partition;
+use crate::row::event::{Event, EventRef, Row, Shape};
+use crate::row::join::{JoinPlan, JoinState, rows_of};
+use crate::row::named::Shared;
+use crate::row::pattern::{Matching, Pattern, PatternState};
+use crate::row::recognize::{Recognizer, RecognizerState};
+use crate::row::result::{Processing, ResultRow, ResultState, Results, holds};
+use crate::row::scope::{Behind, Env, PairScope, RowScope};
+use crate::row::subquery::Subquery;
+use crate::row::window::{Change, Moment, Window};
+use crate::syntax::ast::{OutputKind, StreamSelector};
+use crate::value::Value;
+
+/// What all instances of the runtime work with.
+#[derive(Clone, Copy)]
+pub(crate) struct World<'a> {
+    pub(crate) now_ms: i64,
+    pub(crate) shapes: &'a [Shape],
+    pub(crate) shared: &'a Shared,
+    pub(crate) limits: &'a crate::engine::Limits,
+}
+
+/// A select made ready to run, common to its partitions.
+#[derive(Debug)]
+pub(crate) struct Select {
+    pub(crate) plan: SelectPlan,
+    pub(crate) patterns: Vec<Option<Pattern>>,
+    pub(crate) join: Option<JoinPlan>,
+    pub(crate) recognizer: Option<Recognizer>,
+    bounded: bool,
+}
+
+/// What a select gives out: results to deliver and to insert.
+#[derive(Debug, Default)]
+pub(crate) struct Sink {
+    /// Results since the last dispatch; an empty one is delivered as such if it is alone.
+    pub(crate) results: Vec<Results>,
+    /// Rows to insert, in order.
+    pub(crate) inserts: Vec<ResultRow>,
+    /// Changes for tables fed by the select.
+    pub(crate) table_rows: Vec<(Row, bool)>,
+}
+
+/// One partition's state of a select.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Instance {
+    /// Its partition.
+    pub(crate) partition: Option<Partition>,
+    /// For what time a timer has been set.
+    pub(crate) scheduled: Option<i64>,
+    windows: Vec<Option<Window>>,
+    patterns: Vec<Option<PatternState>>,
+    subqueries: Vec<Subquery>,
+    join: Option<JoinState>,
+    recognizer: Option<RecognizerState>,
+    result: ResultState,
+    output: OutputState,
+    next_match: u64,
+    /// Window rows refused since the last report.
+    refused_rows: u64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct OutputState {
+    since_ms: i64,
+    due: Option<i64>,
+    updates: Vec<(Vec<Row>, Vec<Row>)>,
+    new_count: u64,
+    old_count: u64,
+    witnessed: bool,
+    after_over: bool,
+    after_count: u64,
+}
+
+/// What was refused because of limits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Refusals {
+    pub(crate) groups: u64,
+    pub(crate) patterns: u64,
+    pub(crate) rows: u64,
+}
+
+/// Whether an event passes a filter without correlation.
+pub(crate) fn event_passes(filter: &FilterPlan, event_type: CatalogId, event: &Event, env: Env<'_>) -> bool {
+    if filter.event_type != event_type {
+        return false;
+    }
+    conditions_hold(&filter.conditions, event, env)
+        && (filter.equal.is_empty() && filter.correlated.is_empty() || {
+            let scope = PairScope {
+                env,
+                event: Some(event),
+                behind: Behind::Nothing,
+                group: None,
+            };
+            filter.equal.iter().all(|(own, other)| {
+                let own = own.eval(&scope);
+                !own.is_null() && own == other.eval(&scope)
+            }) && filter.correlated.iter().all(|condition| condition.eval(&scope).is_true())
+        })
+}
+
+/// Whether conditions over an event as stream 0 hold.
+pub(crate) fn conditions_hold(conditions: &[Expr], event: &Event, env: Env<'_>) -> bool {
+    if conditions.is_empty() {
+        return true;
+    }
+    let scope = PairScope {
+        env,
+        event: Some(event),
+        behind: Behind::Nothing,
+        group: None,
+    };
+    conditions.iter().all(|condition| condition.eval(&scope).is_true())
+}
+
+impl Select {
+    /// Makes a plan ready.
+    pub(crate) fn new(plan: SelectPlan) -> Self {
+        let patterns = plan
+            .streams
+            .iter()
+            .map(|stream| match &stream.source {
+                SourcePlan::Pattern(pattern) => Some(Pattern::new(pattern)),
+                _ => None,
+            })
+            .collect();
+        let join = (plan.streams.len() > 1).then(|| JoinPlan::new(&plan));
+        let recognizer = plan.match_recognize.as_ref().map(|plan| Recognizer::new(plan));
+        let bounded = plan.streams.len() > 1
+            || plan
+                .streams
+                .iter()
+                .any(|stream| stream.window.is_some() || matches!(stream.source, SourcePlan::NamedWindow { .. }));
+        Self {
+            plan,
+            patterns,
+            join,
+            recognizer,
+            bounded,
+        }
+    }
+
+    fn grouped(&self) -> bool {
+        matches!(self.plan.result, ResultKind::RowPerGroup | ResultKind::GroupedRowPerEvent)
+    }
+
+    /// The event types that it listens to.
+    pub(crate) fn event_types(&self) -> Vec<CatalogId> {
+        let mut types = Vec::new();
+        let subqueries = self.plan.subqueries.iter().map(|subquery| &subquery.stream);
+        for stream in self.plan.streams.iter().chain(subqueries) {
+            if let SourcePlan::Events(filter) = &stream.source {
+                types.push(filter.event_type);
+            }
+        }
+        for pattern in self.patterns.iter().flatten() {
+            types.extend(pattern.event_types());
+        }
+        types
+    }
+}
+
+fn env<'a>(
+    world: World<'a>,
+    partition: Option<&'a Partition>,
+    select: &'a Select,
+    windows: &'a [Option<Window>],
+    subqueries: &'a [Subquery],
+) -> Env<'a> {
+    Env {
+        now_ms: world.now_ms,
+        shapes: world.shapes,
+        shared: world.shared,
+        partition,
+        subqueries: &select.plan.subqueries,
+        subquery_states: subqueries,
+        streams: &select.plan.streams,
+        windows,
+    }
+}
+
+impl Instance {
+    /// Begins a select.
+    pub(crate) fn new(select: &Select, partition: Option<Partition>, world: World<'_>, sink: &mut Sink) -> Self {
+        let plan = &select.plan;
+        let mut instance = Self {
+            partition,
+            scheduled: None,
+            windows: plan
+                .streams
+                .iter()
+                .map(|stream| stream.window.as_ref().map(|window| Window::new(window, world.now_ms)))
+                .collect(),
+            patterns: select
+                .patterns
+                .iter()
+                .map(|pattern| pattern.as_ref().map(|_| PatternState::default()))
+                .collect(),
+            subqueries: plan.subqueries.iter().map(|subquery| Subquery::new(subquery, world.now_ms)).collect(),
+            join: select.join.as_ref().map(JoinState::new),
+            recognizer: select.recognizer.as_ref().map(|_| RecognizerState::default()),
+            result: ResultState::new(plan),
+            output: OutputState {
+                since_ms: world.now_ms,
+                ..OutputState::default()
+            },
+            next_match: 0,
+            refused_rows: 0,
+        };
+        for stream in 0..select.patterns.len() {
+            let Some(pattern) = &select.patterns[stream] else { continue };
+            let mut state = instance.patterns[stream].take();
+            if let Some(state) = &mut state {
+                state.start(instance.matching(select, pattern, world));
+            }
+            instance.patterns[stream] = state;
+            instance.take_matches(select, stream, world, sink);
+        }
+        instance
+    }
+
+    fn matching<'a>(&'a self, select: &'a Select, pattern: &'a Pattern, world: World<'a>) -> Matching<'a> {
+        Matching {
+            pattern,
+            env: self.env(select, world),
+            max_states: world.limits.pattern_states,
+        }
+    }
+
+    fn env<'a>(&'a self, select: &'a Select, world: World<'a>) -> Env<'a> {
+        env(world, self.partition.as_ref(), select, &self.windows, &self.subqueries)
+    }
+
+    /// When something of it is due.
+    pub(crate) fn due(&self) -> Option<i64> {
+        let windows = self.windows.iter().flatten().filter_map(Window::due);
+        let patterns = self.patterns.iter().flatten().filter_map(PatternState::due);
+        let subqueries = self
+            .subqueries
+            .iter()
+            .filter_map(|subquery| subquery.window.as_ref().and_then(Window::due));
+        let recognizer = self.recognizer.as_ref().and_then(RecognizerState::due);
+        windows
+            .chain(patterns)
+            .chain(subqueries)
+            .chain(recognizer)
+            .chain(self.output.due)
+            .min()
+    }
+
+    /// Takes the counts of what was refused.
+    pub(crate) fn take_refusals(&mut self) -> Refusals {
+        Refusals {
+            groups: std::mem::take(&mut self.result.refused),
+            patterns: self
+                .patterns
+                .iter_mut()
+                .flatten()
+                .map(|state| std::mem::take(&mut state.refused))
+                .sum::<u64>()
+                + self.recognizer.as_mut().map_or(0, RecognizerState::take_refused),
+            rows: std::mem::take(&mut self.refused_rows),
+        }
+    }
+
+    /// Rows, groups and pattern states held.
+    pub(crate) fn size(&self) -> (usize, usize, usize) {
+        (
+            self.windows.iter().flatten().map(Window::len).sum(),
+            self.result.group_count(),
+            self.patterns.iter().flatten().map(PatternState::len).sum(),
+        )
+    }
+
+    /// An event arrives.
+    pub(crate) fn event(
+        &mut self,
+        select: &Select,
+        event_type: CatalogId,
+        event: &EventRef,
+        world: World<'_>,
+        sink: &mut Sink,
+    ) {
+        for at in 0..self.subqueries.len() {
+            let plan = &select.plan.subqueries[at];
+            if let SourcePlan::Events(filter) = &plan.stream.source {
+                let plain = Env::plain(world.now_ms, world.shapes, world.shared, self.partition.as_ref());
+                if event_passes(filter, event_type, event, plain) {
+                    self.subqueries[at].insert(plan, &Row::One(event.clone()), &plain);
+                }
+            }
+        }
+        if select.join.is_some() {
+            let mut changes: Vec<Change> = Vec::new();
+            changes.resize_with(self.windows.len(), Change::default);
+            let mut any = false;
+            for stream in 0..self.windows.len() {
+                if let SourcePlan::Events(filter) = &select.plan.streams[stream].source
+                    && event_passes(filter, event_type, event, self.env(select, world))
+                {
+                    let row = Row::One(event.clone());
+                    self.enter_window(select, stream, &row, world, &mut changes[stream]);
+                    any = true;
+                }
+            }
+            if any {
+                self.joined(select, &mut changes, world, sink);
+            }
+            return;
+        }
+        match select.plan.streams.first().map(|stream| &stream.source) {
+            Some(SourcePlan::Events(filter)) => {
+                if event_passes(filter, event_type, event, self.env(select, world)) {
+                    self.arrive(select, &Row::One(event.clone()), world, sink);
+                }
+            }
+            Some(SourcePlan::Pattern(_)) => {
+                let mut state = self.patterns[0].take();
+                if let (Some(state), Some(pattern)) = (&mut state, &select.patterns[0]) {
+                    state.event(self.matching(select, pattern, world), event_type, event);
+                }
+                self.patterns[0] = state;
+                self.take_matches(select, 0, world, sink);
+            }
+            _ => {}
+        }
+    }
+
+    fn take_matches(&mut self, select: &Select, stream: usize, world: World<'_>, sink: &mut Sink) {
+        let mut state = self.patterns[stream].take();
+        let matches = match (&mut state, &select.patterns[stream]) {
+            (Some(state), Some(pattern)) => state.take_matches(self.matching(select, pattern, world)),
+            _ => Vec::new(),
+        };
+        self.patterns[stream] = state;
+        for tags in matches {
+            self.next_match += 1;
+            let row = Row::Parts(self.next_match, tags);
+            self.arrive(select, &row, world, sink);
+        }
+    }
+
+    /// A row arrives in the only stream.
+    fn arrive(&mut self, select: &Select, row: &Row, world: World<'_>, sink: &mut Sink) {
+        if select.plan.streams[0].window.is_none() {
+            self.pass(select, std::slice::from_ref(row), &[], world, sink);
+            return;
+        }
+        let mut change = Change::default();
+        self.enter_window(select, 0, row, world, &mut change);
+        if change.updated {
+            self.pass(select, &change.new, &change.old, world, sink);
+        }
+    }
+
+    /// A row arrives in a stream's window, if it has one.
+    fn enter_window(&mut self, select: &Select, stream: usize, row: &Row, world: World<'_>, change: &mut Change) {
+        let mut window = self.windows[stream].take();
+        match (&mut window, &select.plan.streams[stream].window) {
+            (Some(window), Some(plan)) => {
+                if window.len() >= world.limits.window_rows {
+                    self.refused_rows += 1;
+                } else {
+                    let env = self.env(select, world);
+                    let moment = Moment {
+                        now_ms: world.now_ms,
+                        eval: &|expr, row| expr.eval(&RowScope::of(env, row)),
+                    };
+                    window.insert(plan, row, &moment, change);
+                }
+            }
+            _ => {
+                change.updated = true;
+                change.new.push(row.clone());
+            }
+        }
+        self.windows[stream] = window;
+    }
+
+    /// A named window has changed.
+    pub(crate) fn window_changed(
+        &mut self,
+        select: &Select,
+        named: CatalogId,
+        new: &[Row],
+        old: &[Row],
+        world: World<'_>,
+        sink: &mut Sink,
+    ) {
+        let mut changes: Vec<Change> = Vec::new();
+        changes.resize_with(self.windows.len(), Change::default);
+        for stream in 0..self.windows.len() {
+            let SourcePlan::NamedWindow { window, conditions } = &select.plan.streams[stream].source else { continue };
+            if *window != named {
+                continue;
+            }
+            let env = self.env(select, world);
+            let passes = |row: &&Row| row.event(0).is_some_and(|event| conditions_hold(conditions, event, env));
+            let new: Vec<Row> = new.iter().filter(passes).cloned().collect();
+            let old: Vec<Row> = old.iter().filter(passes).cloned().collect();
+            if select.plan.streams[stream].window.is_some() {
+                for row in &new {
+                    self.enter_window(select, stream, row, world, &mut changes[stream]);
+                }
+            } else if !new.is_empty() || !old.is_empty() {
+                let change = &mut changes[stream];
+                change.updated = true;
+                change.new = new;
+                change.old = old;
+            }
+        }
+        if changes.iter().all(|change| !change.updated) {
+            return;
+        }
+        if select.join.is_some() {
+            self.joined(select, &mut changes, world, sink);
+        } else if let Some(change) = changes.first() {
+            self.pass(select, &change.new, &change.old, world, sink);
+        }
+    }
+
+    /// The streams of a join have changed.
+    fn joined(&mut self, select: &Select, changes: &mut [Change], world: World<'_>, sink: &mut Sink) {
+        let (Some(plan), Some(mut state)) = (&select.join, self.join.take()) else { return };
+        let env = self.env(select, world);
+        let unidirectional = select.plan.streams.iter().any(|stream| stream.unidirectional);
+        let drives = |stream: usize| !unidirectional || select.plan.streams[stream].unidirectional;
+        let mut new = Vec::new();
+        let mut old = Vec::new();
+        for (stream, change) in changes.iter().enumerate() {
+            if drives(stream) && !change.old.is_empty() {
+                state.rows(plan, env, &self.windows, stream, &change.old, &mut old);
+            }
+        }
+        for (stream, change) in changes.iter().enumerate() {
+            if select.plan.streams[stream].window.is_some()
+                || matches!(select.plan.streams[stream].source, SourcePlan::NamedWindow { .. })
+            {
+                state.absorb(plan, env, stream, &change.new, &change.old);
+            }
+        }
+        for (stream, change) in changes.iter().enumerate() {
+            if drives(stream) && !change.new.is_empty() {
+                state.rows(plan, env, &self.windows, stream, &change.new, &mut new);
+            }
+        }
+        for rows in [&mut new, &mut old] {
+            let mut seen = std::collections::HashSet::new();
+            rows.retain(|row| seen.insert(row.id()));
+        }
+        self.join = Some(state);
+        if !new.is_empty() || !old.is_empty() {
+            self.pass(select, &new, &old, world, sink);
+        }
+    }
+
+    /// Rows that enter and leave the from clause: `match_recognize`, `where`, then groups and output.
+    fn pass(&mut self, select: &Select, new: &[Row], old: &[Row], world: World<'_>, sink: &mut Sink) {
+        if let (Some(recognizer), Some(mut state)) = (&select.recognizer, self.recognizer.take()) {
+            let env = self.env(select, world);
+            let found = state.rows(recognizer, env, new, old, world.limits.pattern_states);
+            self.recognizer = Some(state);
+            if !found.is_empty() {
+                self.filtered(select, &found, &[], world, sink);
+            }
+            return;
+        }
+        self.filtered(select, new, old, world, sink);
+    }
+
+    fn filtered(&mut self, select: &Select, new: &[Row], old: &[Row], world: World<'_>, sink: &mut Sink) {
+        let Some(condition) = &select.plan.condition else {
+            self.output(select, new, old, world, sink);
+            return;
+        };
+        let env = self.env(select, world);
+        let keep = |rows: &[Row], entering: bool| -> Vec<Row> {
+            rows.iter()
+                .filter(|row| holds(Some(condition), env, row, entering))
+                .cloned()
+                .collect()
+        };
+        let new = keep(new, true);
+        let old = keep(old, false);
+        if !new.is_empty() || !old.is_empty() {
+            self.output(select, &new, &old, world, sink);
+        }
+    }
+
+    /// Runs the result processor with its environment.
+    fn with_result<R>(
+        &mut self,
+        select: &Select,
+        world: World<'_>,
+        run: impl FnOnce(&mut ResultState, Processing<'_>) -> R,
+    ) -> R {
+        let p = Processing {
+            plan: &select.plan,
+            env: env(world, self.partition.as_ref(), select, &self.windows, &self.subqueries),
+            bounded: select.bounded,
+            max_groups: world.limits.groups,
+        };
+        run(&mut self.result, p)
+    }
+
+    fn output(&mut self, select: &Select, new: &[Row], old: &[Row], world: World<'_>, sink: &mut Sink) {
+        if select.plan.into_table.is_some() {
+            sink.table_rows.extend(new.iter().map(|row| (row.clone(), true)));
+            sink.table_rows.extend(old.iter().map(|row| (row.clone(), false)));
+        }
+        let Some(output) = &select.plan.output else {
+            let forced = new.is_empty() && old.is_empty();
+            let results = self.with_result(select, world, |result, p| {
+                let mut results = Results::default();
+                result.process(p, new, old, &mut results);
+                results
+            });
+            self.post(select, results, forced, world, sink);
+            return;
+        };
+        let after_over = self.after_over(output, new.len(), world.now_ms);
+        match output.kind {
+            OutputKind::Snapshot => {
+                self.with_result(select, world, |result, p| result.apply(p, new, old));
+                if after_over {
+                    self.condition(select, output, new.len(), old.len(), world, sink);
+                }
+            }
+            OutputKind::First if select.grouped() => {
+                let results = self.with_result(select, world, |result, p| result.process_first(p, new, old));
+                if after_over {
+                    self.post(select, results, false, world, sink);
+                }
+            }
+            OutputKind::First => {
+                if !after_over {
+                    self.with_result(select, world, |result, p| result.apply(p, new, old));
+                    return;
+                }
+                if self.output.witnessed {
+                    self.with_result(select, world, |result, p| result.apply(p, new, old));
+                } else {
+                    let results = self.with_result(select, world, |result, p| {
+                        let mut results = Results::default();
+                        result.process(p, new, old, &mut results);
+                        results
+                    });
+                    if !self.relevant(select, &results) {
+                        return;
+                    }
+                    self.output.witnessed = true;
+                    self.post(select, results, true, world, sink);
+                }
+                self.condition(select, output, new.len(), old.len(), world, sink);
+            }
+            OutputKind::Last | OutputKind::All => {
+                self.with_result(select, world, |result, p| match output.kind {
+                    OutputKind::Last => result.process_last(p, new, old),
+                    _ => result.process_all(p, new, old),
+                });
+                if after_over {
+                    self.condition(select, output, new.len(), old.len(), world, sink);
+                }
+            }
+            OutputKind::Default if output.when == OutputMoment::Always => {
+                let results = self.with_result(select, world, |result, p| {
+                    let mut results = Results::default();
+                    result.process(p, new, old, &mut results);
+                    results
+                });
+                if after_over {
+                    self.post(select, results, false, world, sink);
+                }
+            }
+            OutputKind::Default => {
+                if after_over || select.plan.result != ResultKind::Rows {
+                    self.output.updates.push((new.to_vec(), old.to_vec()));
+                }
+                if after_over {
+                    self.condition(select, output, new.len(), old.len(), world, sink);
+                }
+            }
+        }
+    }
+
+    /// Whether results hold rows that would be delivered.
+    fn relevant(&self, select: &Select, results: &Results) -> bool {
+        match select.plan.selector {
+            StreamSelector::Insert => !results.new.is_empty(),
+            StreamSelector::Remove => !results.old.is_empty(),
+            StreamSelector::Both => !results.is_empty(),
+        }
+    }
+
+    /// Whether `output after` has passed.
+    fn after_over(&mut self, output: &OutputPlan, new_rows: usize, now_ms: i64) -> bool {
+        let state = &mut self.output;
+        if state.after_over {
+            return true;
+        }
+        state.after_over = match output.after {
+            None => true,
+            Some(OutputDelay::Ms(ms)) => now_ms >= state.since_ms + ms,
+            Some(OutputDelay::Events(events)) => {
+                state.after_count += new_rows as u64;
+                state.after_count > events
+            }
+        };
+        state.after_over
+    }
+
+    /// Rows have come: sets the timer, or counts and perhaps gives output.
+    fn condition(
+        &mut self,
+        select: &Select,
+        output: &OutputPlan,
+        new_rows: usize,
+        old_rows: usize,
+        world: World<'_>,
+        sink: &mut Sink,
+    ) {
+        match output.when {
+            OutputMoment::EveryMs(ms) => {
+                self.output.due.get_or_insert(world.now_ms + ms.max(1));
+            }
+            OutputMoment::EveryEvents(events) => {
+                self.output.new_count += new_rows as u64;
+                self.output.old_count += old_rows as u64;
+                if self.output.new_count >= events || self.output.old_count >= events {
+                    (self.output.new_count, self.output.old_count) = (0, 0);
+                    self.give(select, output, false, world, sink);
+                }
+            }
+            OutputMoment::Always | OutputMoment::Terminated => {}
+        }
+    }
+
+    /// The output clause's moment has come.
+    fn give(&mut self, select: &Select, output: &OutputPlan, forced: bool, world: World<'_>, sink: &mut Sink) {
+        let results = match output.kind {
+            OutputKind::First => {
+                self.output.witnessed = false;
+                return;
+            }
+            OutputKind::Snapshot => Results {
+                new: self.snapshot(select, world),
+                old: Vec::new(),
+            },
+            OutputKind::Last => self.with_result(select, world, ResultState::take_last),
+            OutputKind::All => self.with_result(select, world, ResultState::take_all),
+            OutputKind::Default => {
+                let updates = std::mem::take(&mut self.output.updates);
+                self.with_result(select, world, |result, p| {
+                    let mut results = Results::default();
+                    for (new, old) in &updates {
+                        result.process(p, new, old, &mut results);
+                    }
+                    results
+                })
+            }
+        };
+        self.post(select, results, forced, world, sink);
+    }
+
+    /// The rows of the from clause as they are now, after `where`.
+    fn snapshot(&self, select: &Select, world: World<'_>) -> Vec<ResultRow> {
+        let env = self.env(select, world);
+        let p = Processing {
+            plan: &select.plan,
+            env,
+            bounded: select.bounded,
+            max_groups: world.limits.groups,
+        };
+        let condition = select.plan.condition.as_ref();
+        if let (Some(plan), Some(join)) = (&select.join, &self.join) {
+            let mut rows = Vec::new();
+            for stream in 0..self.windows.len() {
+                let own = rows_of(env, &self.windows, stream);
+                join.rows(plan, env, &self.windows, stream, &own, &mut rows);
+            }
+            let mut seen = std::collections::HashSet::new();
+            rows.retain(|row| seen.insert(row.id()) && holds(condition, env, row, true));
+            return self.result.snapshot(p, &mut rows.iter());
+        }
+        if let Some(window) = self.windows.first().and_then(Option::as_ref) {
+            let mut rows = window.rows().filter(|row| holds(condition, env, row, true));
+            return self.result.snapshot(p, &mut rows);
+        }
+        let rows: Vec<Row> = rows_of(env, &self.windows, 0)
+            .into_iter()
+            .filter(|row| holds(condition, env, row, true))
+            .collect();
+        self.result.snapshot(p, &mut rows.iter())
+    }
+
+    /// Sorts and cuts results, inserts them and hands them to the sink.
+    fn post(&self, select: &Select, mut results: Results, forced: bool, world: World<'_>, sink: &mut Sink) {
+        let p = Processing {
+            plan: &select.plan,
+            env: self.env(select, world),
+            bounded: select.bounded,
+            max_groups: world.limits.groups,
+        };
+        for rows in [&mut results.new, &mut results.old] {
+            p.arrange(rows);
+            p.distinct(rows);
+        }
+        if let Some(insert) = &select.plan.insert {
+            if insert.selector != StreamSelector::Remove {
+                sink.inserts.extend(results.new.iter().cloned());
+            }
+            if insert.selector != StreamSelector::Insert {
+                sink.inserts.extend(results.old.iter().cloned());
+            }
+        }
+        match select.plan.selector {
+            StreamSelector::Insert => results.old.clear(),
+            StreamSelector::Remove => {
+                results.new = std::mem::take(&mut results.old);
+            }
+            StreamSelector::Both => {}
+        }
+        if forced || !results.is_empty() {
+            sink.results.push(results);
+        }
+    }
+
+    /// Time has come to something that was due.
+    pub(crate) fn fire(&mut self, select: &Select, world: World<'_>, sink: &mut Sink) {
+        let now = world.now_ms;
+        let is_due = |due: Option<i64>| due.is_some_and(|due| due <= now);
+        for at in 0..self.subqueries.len() {
+            if is_due(self.subqueries[at].window.as_ref().and_then(Window::due)) {
+                let plain = Env::plain(now, world.shapes, world.shared, self.partition.as_ref());
+                let plan: &SubqueryPlan = &select.plan.subqueries[at];
+                self.subqueries[at].fire(plan, &plain);
+            }
+        }
+        let mut changes: Vec<Change> = Vec::new();
+        changes.resize_with(self.windows.len(), Change::default);
+        for (stream, window) in self.windows.iter_mut().enumerate() {
+            if let (Some(window), Some(plan)) = (window, &select.plan.streams[stream].window)
+                && is_due(window.due())
+            {
+                window.fire(plan, now, &mut changes[stream]);
+            }
+        }
+        if changes.iter().any(|change| change.updated) {
+            if select.join.is_some() {
+                self.joined(select, &mut changes, world, sink);
+            } else if let Some(change) = changes.first() {
+                self.pass(select, &change.new, &change.old, world, sink);
+            }
+        }
+        for stream in 0..self.patterns.len() {
+            if is_due(self.patterns[stream].as_ref().and_then(PatternState::due)) {
+                let mut state = self.patterns[stream].take();
+                if let (Some(state), Some(pattern)) = (&mut state, &select.patterns[stream]) {
+                    state.fire(self.matching(select, pattern, world));
+                }
+                self.patterns[stream] = state;
+                self.take_matches(select, stream, world, sink);
+            }
+        }
+        if let (Some(recognizer), Some(mut state)) = (&select.recognizer, self.recognizer.take()) {
+            let found = state.fire(recognizer, self.env(select, world));
+            self.recognizer = Some(state);
+            if !found.is_empty() {
+                self.filtered(select, &found, &[], world, sink);
+            }
+        }
+        if is_due(self.output.due)
+            && let Some(output) = &select.plan.output
+        {
+            self.output.due = match output.when {
+                OutputMoment::EveryMs(ms) => self.output.due.map(|due| due + ms.max(1)),
+                _ => None,
+            };
+            self.give(select, output, true, world, sink);
+        }
+    }
+
+    /// The partition ends: what `output when terminated` gives.
+    pub(crate) fn terminate(&mut self, select: &Select, world: World<'_>, sink: &mut Sink) {
+        if let Some(output) = &select.plan.output
+            && (output.when == OutputMoment::Terminated || output.and_when_terminated)
+        {
+            self.give(select, output, true, world, sink);
+        }
+    }
+
+    /// The value of an aggregate for a row's group, for a table.
+    pub(crate) fn group_key(&self, select: &Select, row: &Row, world: World<'_>) -> Vec<Value> {
+        let env = self.env(select, world);
+        let scope = RowScope::of(env, row);
+        select.plan.group_by.iter().map(|key| key.eval(&scope)).collect()
+    }
+}

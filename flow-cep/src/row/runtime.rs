@@ -1,0 +1,884 @@
+//! The statements of an engine that run by row, and how events, time and results pass between them.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{Limits, Refusal};
+use crate::expr::{Expr, Node};
+use crate::plan::{Action, Catalog, CatalogId, ContextKind, InsertPlan, InsertTarget, StatementPlan};
+use crate::row::context::{ContextRuntime, ContextState, Partition, PartitionId, Transition};
+use crate::row::event::{Event, EventRef, Row, Shape};
+use crate::row::instance::{Instance, Select, Sink, World};
+use crate::row::named::{Shared, table_key};
+use crate::row::result::Results;
+use crate::row::scope::{Env, RowScope};
+use crate::row::trigger::{Effect, On, OnInstance};
+use crate::row::visit::visit;
+use crate::row::window::{Change, Moment, Window};
+use crate::row::{KeyMap, WHOLE};
+use crate::value::Value;
+
+/// The only partition of a statement without context.
+const SOLE: PartitionId = PartitionId::MAX;
+
+/// Results of a statement at an instant.
+#[derive(Debug)]
+pub(crate) struct RowDelivery {
+    /// Which statement, by its place in the runtime.
+    pub(crate) statement: usize,
+    /// The engine's time.
+    pub(crate) time_ms: i64,
+    /// Rows that are true now.
+    pub(crate) new: Vec<Arc<[Value]>>,
+    /// Rows that no longer are.
+    pub(crate) old: Vec<Arc<[Value]>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Select(Box<Select>),
+    On(Box<On>),
+    Window(CatalogId),
+    /// Only defines something.
+    Definition,
+}
+
+#[derive(Debug)]
+struct Statement {
+    context: Option<CatalogId>,
+    kind: Kind,
+    insert: Option<InsertPlan>,
+    sink: Sink,
+}
+
+/// What a checkpoint keeps of a statement.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct StatementState {
+    selects: KeyMap<PartitionId, Instance>,
+    triggers: KeyMap<PartitionId, OnInstance>,
+}
+
+/// Who is to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Target {
+    Context(usize),
+    Window(usize),
+    Statement(usize, PartitionId),
+}
+
+/// The runtime.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    catalog: Arc<Catalog>,
+    limits: Limits,
+    shapes: Vec<Shape>,
+    statements: Vec<Statement>,
+    /// For each event type the statements, and the contexts, that listen to it.
+    listeners: Vec<Vec<usize>>,
+    context_listeners: Vec<Vec<usize>>,
+    /// For each named window the statement that made it.
+    window_makers: Vec<Option<usize>>,
+    contexts: Vec<ContextRuntime>,
+    shared: Shared,
+    states: Vec<StatementState>,
+    now_ms: i64,
+    next_event: u64,
+    timers: BinaryHeap<Reverse<(i64, Target)>>,
+    context_scheduled: Vec<Option<i64>>,
+    window_scheduled: Vec<Option<i64>>,
+    queue: VecDeque<(CatalogId, EventRef)>,
+    window_changes: VecDeque<(CatalogId, Vec<Row>, Vec<Row>)>,
+    deliveries: VecDeque<RowDelivery>,
+    routed: Vec<PartitionId>,
+}
+
+/// What a checkpoint keeps of the runtime.
+#[derive(Serialize)]
+struct Saved<'a> {
+    shared: &'a Shared,
+    contexts: Vec<&'a ContextState>,
+    states: &'a [StatementState],
+    now_ms: i64,
+    next_event: u64,
+}
+
+#[derive(Deserialize)]
+struct Restored {
+    shared: Shared,
+    contexts: Vec<ContextState>,
+    states: Vec<StatementState>,
+    now_ms: i64,
+    next_event: u64,
+}
+
+impl Sink {
+    /// Delivers whole rows as new.
+    pub(crate) fn whole_rows(&mut self, rows: &[Row]) {
+        self.results.push(Results::whole(rows, &[]));
+    }
+}
+
+/// Which columns of each event type the statements read.
+fn used_columns(catalog: &Catalog, statements: &[StatementPlan]) -> Vec<Vec<bool>> {
+    // The plan's expressions number streams by their owner; rather than follow each numbering, a column is used if any
+    // expression reads a column of that number. What is kept in vain is a value per row, not a wrong result.
+    let mut numbers: Vec<bool> = Vec::new();
+    let mut see = |expr: &Expr| {
+        visit(expr, &mut |expr| match &expr.node {
+            Node::Column { column, .. } | Node::Indexed { column, .. } | Node::Previous { column, .. } => {
+                if numbers.len() <= *column {
+                    numbers.resize(*column + 1, false);
+                }
+                numbers[*column] = true;
+            }
+            _ => {}
+        });
+    };
+    for statement in statements {
+        crate::row::visit::expressions_of(statement, &mut see);
+    }
+    for context in &catalog.contexts {
+        crate::row::visit::expressions_of_context(context, &mut see);
+    }
+    for window in &catalog.windows {
+        crate::row::visit::expressions_of_window(&window.window, &mut see);
+    }
+    catalog
+        .event_types
+        .iter()
+        .map(|event_type| {
+            (0..event_type.types().len())
+                .map(|column| numbers.get(column).copied().unwrap_or(false))
+                .collect()
+        })
+        .collect()
+}
+
+impl Runtime {
+    /// Deploys statements at a time.
+    pub(crate) fn new(catalog: Arc<Catalog>, plans: &[StatementPlan], now_ms: i64, limits: Limits) -> Self {
+        let used = used_columns(&catalog, plans);
+        let mut shapes = vec![Shape::Whole];
+        shapes.extend(used.iter().map(|used| Shape::of_used(used)));
+        let mut listeners = vec![Vec::new(); catalog.event_types.len()];
+        let mut window_makers = vec![None; catalog.windows.len()];
+        let mut statements = Vec::with_capacity(plans.len());
+        for (at, plan) in plans.iter().enumerate() {
+            let mut insert = None;
+            let kind = match &plan.action {
+                Action::Select(select) => {
+                    insert.clone_from(&select.insert);
+                    Kind::Select(Box::new(Select::new((**select).clone())))
+                }
+                Action::On(on) => {
+                    if let crate::plan::OnActionPlan::Select { select, .. } = &on.action {
+                        insert.clone_from(&select.insert);
+                    }
+                    Kind::On(Box::new(On::new((**on).clone())))
+                }
+                Action::CreateWindow(window) => {
+                    if let Some(maker) = window_makers.get_mut(*window) {
+                        *maker = Some(at);
+                    }
+                    Kind::Window(*window)
+                }
+                Action::CreateTable(_)
+                | Action::CreateContext(_)
+                | Action::CreateVariable(_)
+                | Action::CreateSchema(_) => Kind::Definition,
+            };
+            let mut types = match &kind {
+                Kind::Select(select) => select.event_types(),
+                Kind::On(on) => on.event_types(),
+                Kind::Window(_) | Kind::Definition => Vec::new(),
+            };
+            types.sort_unstable();
+            types.dedup();
+            for event_type in types {
+                if let Some(listeners) = listeners.get_mut(event_type) {
+                    listeners.push(at);
+                }
+            }
+            statements.push(Statement {
+                context: plan.context,
+                kind,
+                insert,
+                sink: Sink::default(),
+            });
+        }
+        let used_contexts: Vec<bool> = (0..catalog.contexts.len())
+            .map(|context| plans.iter().any(|plan| plan.context == Some(context)))
+            .collect();
+        let mut context_listeners = vec![Vec::new(); catalog.event_types.len()];
+        for (at, context) in catalog.contexts.iter().enumerate() {
+            if !used_contexts[at] {
+                continue;
+            }
+            for (event_type, listeners) in context_listeners.iter_mut().enumerate() {
+                let listens = match &context.kind {
+                    ContextKind::Keyed { streams, end } => {
+                        end.is_some() || streams.iter().any(|(filter, _)| filter.event_type == event_type)
+                    }
+                    ContextKind::Hash { streams, .. } => {
+                        streams.iter().any(|(filter, ..)| filter.event_type == event_type)
+                    }
+                    ContextKind::StartEnd { .. } => true,
+                    ContextKind::Category { .. } => false,
+                };
+                if listens {
+                    listeners.push(at);
+                }
+            }
+        }
+        let states = plans.iter().map(|_| StatementState::default()).collect();
+        let mut runtime = Self {
+            shared: Shared::new(&catalog, now_ms),
+            contexts: catalog.contexts.iter().map(ContextRuntime::new).collect(),
+            context_scheduled: vec![None; catalog.contexts.len()],
+            window_scheduled: vec![None; catalog.windows.len()],
+            catalog,
+            limits,
+            shapes,
+            statements,
+            listeners,
+            context_listeners,
+            window_makers,
+            states,
+            now_ms,
+            next_event: 0,
+            timers: BinaryHeap::new(),
+            queue: VecDeque::new(),
+            window_changes: VecDeque::new(),
+            deliveries: VecDeque::new(),
+            routed: Vec::new(),
+        };
+        runtime.begin(&used_contexts);
+        runtime
+    }
+
+    fn begin(&mut self, used_contexts: &[bool]) {
+        for at in 0..self.contexts.len() {
+            if used_contexts[at] {
+                let transition =
+                    self.contexts[at].begin(Env::plain(self.now_ms, &self.shapes, &self.shared, None));
+                self.apply_transition(at, transition);
+                self.schedule_context(at);
+            }
+        }
+        for at in 0..self.statements.len() {
+            if self.statements[at].context.is_none() {
+                self.start_instance(at, None);
+            }
+        }
+        for window in 0..self.shared.windows.len() {
+            self.schedule_window(window);
+        }
+        self.dispatch();
+    }
+
+    /// The engine's time.
+    pub(crate) fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// The columns of an event type that statements read, in the order of an event's values.
+    pub(crate) fn columns(&self, event_type: CatalogId) -> Vec<usize> {
+        match self.shapes.get(event_type + 1) {
+            Some(Shape::Used { columns, .. }) => columns.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether anything listens to an event type.
+    pub(crate) fn listens(&self, event_type: CatalogId) -> bool {
+        self.listeners.get(event_type).is_some_and(|listeners| !listeners.is_empty())
+            || self.context_listeners.get(event_type).is_some_and(|listeners| !listeners.is_empty())
+    }
+
+    /// The next delivery.
+    pub(crate) fn next_delivery(&mut self) -> Option<RowDelivery> {
+        self.deliveries.pop_front()
+    }
+
+    fn world<'a>(now_ms: i64, shapes: &'a [Shape], shared: &'a Shared, limits: &'a Limits) -> World<'a> {
+        World {
+            now_ms,
+            shapes,
+            shared,
+            limits,
+        }
+    }
+
+    fn start_instance(&mut self, at: usize, partition: Option<Partition>) {
+        let id = partition.as_ref().map_or(SOLE, |partition| partition.id);
+        let world = Self::world(self.now_ms, &self.shapes, &self.shared, &self.limits);
+        let statement = &mut self.statements[at];
+        let due = match &statement.kind {
+            Kind::Select(select) => {
+                let mut instance = Instance::new(select, partition, world, &mut statement.sink);
+                instance.scheduled = instance.due();
+                let due = instance.scheduled;
+                self.states[at].selects.insert(id, instance);
+                due
+            }
+            Kind::On(on) => {
+                let mut instance = OnInstance::new(on, partition, world);
+                instance.scheduled = instance.due();
+                let due = instance.scheduled;
+                self.states[at].triggers.insert(id, instance);
+                due
+            }
+            Kind::Window(_) | Kind::Definition => None,
+        };
+        if let Some(due) = due {
+            self.timers.push(Reverse((due, Target::Statement(at, id))));
+        }
+    }
+
+    fn apply_transition(&mut self, context: usize, transition: Transition) {
+        for partition in transition.ended {
+            for at in 0..self.statements.len() {
+                if self.statements[at].context != Some(context) {
+                    continue;
+                }
+                let world = Self::world(self.now_ms, &self.shapes, &self.shared, &self.limits);
+                let statement = &mut self.statements[at];
+                if let (Some(mut instance), Kind::Select(select)) =
+                    (self.states[at].selects.swap_remove(&partition.id), &statement.kind)
+                {
+                    instance.terminate(select, world, &mut statement.sink);
+                }
+                self.states[at].triggers.swap_remove(&partition.id);
+            }
+        }
+        for partition in transition.begun {
+            for at in 0..self.statements.len() {
+                if self.statements[at].context == Some(context) {
+                    self.start_instance(at, Some(partition.clone()));
+                }
+            }
+        }
+    }
+
+    fn schedule_context(&mut self, at: usize) {
+        let due = self.contexts[at].due();
+        if due != self.context_scheduled[at] {
+            self.context_scheduled[at] = due;
+            if let Some(due) = due {
+                self.timers.push(Reverse((due, Target::Context(at))));
+            }
+        }
+    }
+
+    fn schedule_window(&mut self, at: usize) {
+        let due = self.shared.windows[at].due();
+        if due != self.window_scheduled[at] {
+            self.window_scheduled[at] = due;
+            if let Some(due) = due {
+                self.timers.push(Reverse((due, Target::Window(at))));
+            }
+        }
+    }
+
+    fn schedule_statement(&mut self, at: usize, id: PartitionId) {
+        let state = &mut self.states[at];
+        let (scheduled, due) = if let Some(instance) = state.selects.get_mut(&id) {
+            let due = instance.due();
+            (&mut instance.scheduled, due)
+        } else if let Some(instance) = state.triggers.get_mut(&id) {
+            let due = instance.due();
+            (&mut instance.scheduled, due)
+        } else {
+            return;
+        };
+        if due != *scheduled {
+            *scheduled = due;
+            if let Some(due) = due {
+                self.timers.push(Reverse((due, Target::Statement(at, id))));
+            }
+        }
+    }
+
+    /// When the next timer is due; timers that have been set anew since are dropped.
+    pub(crate) fn due(&mut self) -> Option<i64> {
+        while let Some(Reverse((due, target))) = self.timers.peek().copied() {
+            if self.scheduled(target) == Some(due) {
+                return Some(due);
+            }
+            self.timers.pop();
+        }
+        None
+    }
+
+    fn scheduled(&self, target: Target) -> Option<i64> {
+        match target {
+            Target::Context(at) => self.context_scheduled[at],
+            Target::Window(at) => self.window_scheduled[at],
+            Target::Statement(at, id) => {
+                let state = &self.states[at];
+                state
+                    .selects
+                    .get(&id)
+                    .map(|instance| instance.scheduled)
+                    .or_else(|| state.triggers.get(&id).map(|instance| instance.scheduled))
+                    .flatten()
+            }
+        }
+    }
+
+    /// Moves the clock, firing each timer at its own time.
+    pub(crate) fn advance(&mut self, to_ms: i64) {
+        while let Some(due) = self.due() {
+            if due > to_ms {
+                break;
+            }
+            self.now_ms = self.now_ms.max(due);
+            let mut targets = Vec::new();
+            while let Some(Reverse((time, target))) = self.timers.peek().copied() {
+                if time > due {
+                    break;
+                }
+                self.timers.pop();
+                if self.scheduled(target) == Some(time) && !targets.contains(&target) {
+                    targets.push(target);
+                }
+            }
+            for target in targets {
+                self.fire(target);
+            }
+            self.dispatch();
+        }
+        self.now_ms = self.now_ms.max(to_ms);
+    }
+
+    fn fire(&mut self, target: Target) {
+        match target {
+            Target::Context(at) => {
+                self.context_scheduled[at] = None;
+                let transition = self.contexts[at].fire(Env::plain(self.now_ms, &self.shapes, &self.shared, None));
+                self.apply_transition(at, transition);
+                self.schedule_context(at);
+            }
+            Target::Window(at) => {
+                self.window_scheduled[at] = None;
+                let mut change = Change::default();
+                self.shared.windows[at].fire(&self.catalog.windows[at].window, self.now_ms, &mut change);
+                self.window_changed(at, change);
+            }
+            Target::Statement(at, id) => {
+                let world = Self::world(self.now_ms, &self.shapes, &self.shared, &self.limits);
+                let statement = &mut self.statements[at];
+                match &statement.kind {
+                    Kind::Select(select) => {
+                        if let Some(instance) = self.states[at].selects.get_mut(&id) {
+                            instance.scheduled = None;
+                            instance.fire(select, world, &mut statement.sink);
+                        }
+                        self.feed_table(at, id);
+                    }
+                    Kind::On(on) => {
+                        let triggers = match self.states[at].triggers.get_mut(&id) {
+                            Some(instance) => {
+                                instance.scheduled = None;
+                                instance.fire(on, world)
+                            }
+                            None => Vec::new(),
+                        };
+                        self.act(at, id, &triggers);
+                    }
+                    Kind::Window(_) | Kind::Definition => {}
+                }
+                self.schedule_statement(at, id);
+            }
+        }
+    }
+
+    /// An event from outside arrives. The values are those of [`Runtime::columns`].
+    pub(crate) fn event(&mut self, event_type: CatalogId, values: &mut Vec<Value>) {
+        self.next_event += 1;
+        let shape = u32::try_from(event_type + 1).unwrap_or(WHOLE);
+        let event = Arc::new(Event {
+            id: self.next_event,
+            shape,
+            values: values.drain(..).collect(),
+        });
+        self.process(event_type, &event);
+        self.dispatch();
+    }
+
+    fn process(&mut self, event_type: CatalogId, event: &EventRef) {
+        for position in 0..self.context_listeners[event_type].len() {
+            let context = self.context_listeners[event_type][position];
+            let transition = self.contexts[context].event(
+                event_type,
+                event,
+                Env::plain(self.now_ms, &self.shapes, &self.shared, None),
+                self.limits.partitions,
+            );
+            if !transition.ended.is_empty() || !transition.begun.is_empty() {
+                self.apply_transition(context, transition);
+            }
+            self.schedule_context(context);
+        }
+        for position in 0..self.listeners[event_type].len() {
+            let at = self.listeners[event_type][position];
+            match self.statements[at].context {
+                None => self.process_in(at, SOLE, event_type, event),
+                Some(context) => {
+                    let mut routed = std::mem::take(&mut self.routed);
+                    routed.clear();
+                    let env = Env::plain(self.now_ms, &self.shapes, &self.shared, None);
+                    self.contexts[context].route(event_type, event, env, &mut routed);
+                    for id in &routed {
+                        self.process_in(at, *id, event_type, event);
+                    }
+                    self.routed = routed;
+                }
+            }
+        }
+    }
+
+    fn process_in(&mut self, at: usize, id: PartitionId, event_type: CatalogId, event: &EventRef) {
+        let world = Self::world(self.now_ms, &self.shapes, &self.shared, &self.limits);
+        let statement = &mut self.statements[at];
+        match &statement.kind {
+            Kind::Select(select) => {
+                if let Some(instance) = self.states[at].selects.get_mut(&id) {
+                    instance.event(select, event_type, event, world, &mut statement.sink);
+                }
+                self.feed_table(at, id);
+            }
+            Kind::On(on) => {
+                let triggers = match self.states[at].triggers.get_mut(&id) {
+                    Some(instance) => instance.event(on, event_type, event, world),
+                    None => Vec::new(),
+                };
+                self.act(at, id, &triggers);
+            }
+            Kind::Window(_) | Kind::Definition => {}
+        }
+        self.schedule_statement(at, id);
+    }
+
+    /// Carries what a select `into table` has taken in into the table's aggregates.
+    fn feed_table(&mut self, at: usize, id: PartitionId) {
+        if self.statements[at].sink.table_rows.is_empty() {
+            return;
+        }
+        let moves = std::mem::take(&mut self.statements[at].sink.table_rows);
+        let Kind::Select(select) = &self.statements[at].kind else { return };
+        let Some(into) = &select.plan.into_table else { return };
+        for (row, entering) in moves {
+            let world = Self::world(self.now_ms, &self.shapes, &self.shared, &self.limits);
+            let Some(instance) = self.states[at].selects.get(&id) else { return };
+            let keys = instance.group_key(select, &row, world);
+            let key = table_key(&keys);
+            let columns = self.catalog.tables.get(into.table).map_or(&[][..], |table| &table.keys);
+            let keyed: Vec<(usize, Value)> = columns.iter().copied().zip(keys).collect();
+            // The arguments are of the statement's rows; the table's group is taken out meanwhile.
+            let Some(table) = self.shared.tables.get_mut(into.table) else { return };
+            let mut group = table.take_group(&key, &keyed);
+            let env = Env::plain(self.now_ms, &self.shapes, &self.shared, instance.partition.as_ref());
+            let scope = RowScope::of(env, &row);
+            let movement = crate::row::aggregate::Movement {
+                row: row.id(),
+                now_ms: self.now_ms,
+            };
+            for (slot, column) in &into.columns {
+                if let (Some(place), Some(aggregate)) =
+                    (self.shared.tables[into.table].place(*column), select.plan.aggregates.get(*slot))
+                {
+                    group.move_one(place, aggregate, movement, &scope, entering);
+                }
+            }
+            self.shared.tables[into.table].put_group(&key, group);
+        }
+    }
+
+    /// Does what triggers ask for.
+    fn act(&mut self, at: usize, id: PartitionId, triggers: &[Row]) {
+        for trigger in triggers {
+            let world = Self::world(self.now_ms, &self.shapes, &self.shared, &self.limits);
+            let statement = &mut self.statements[at];
+            let (Kind::On(on), Some(instance)) = (&statement.kind, self.states[at].triggers.get(&id)) else { return };
+            let effects = instance.act(on, trigger, world, &mut statement.sink);
+            let target = on.plan.target;
+            for effect in effects {
+                self.effect(target, effect);
+            }
+        }
+    }
+
+    fn effect(&mut self, target: Option<InsertTarget>, effect: Effect) {
+        match (effect, target) {
+            (Effect::Set(variable, value), _) => self.shared.set_variable(variable, value),
+            (Effect::Insert(target, values), _) => self.insert(target, values),
+            (Effect::Remove(rows), Some(InsertTarget::Window(window))) => {
+                let gone: std::collections::HashSet<u64> = rows.iter().map(Row::id).collect();
+                self.shared.windows[window].remove(&self.catalog.windows[window].window, &|id| gone.contains(&id));
+                let change = Change {
+                    updated: true,
+                    new: Vec::new(),
+                    old: rows,
+                };
+                self.window_changed(window, change);
+            }
+            (Effect::Remove(rows), Some(InsertTarget::Table(table))) => {
+                let keys = self.catalog.tables[table].keys.clone();
+                for row in rows {
+                    if let Some(event) = row.event(0) {
+                        let key: Vec<Value> = keys.iter().filter_map(|key| event.values.get(*key).cloned()).collect();
+                        self.shared.tables[table].rows.shift_remove(&table_key(&key));
+                    }
+                }
+            }
+            (Effect::Replace(rows), Some(InsertTarget::Window(window))) => {
+                for (row, values) in rows {
+                    let id = row.id();
+                    let plan = &self.catalog.windows[window].window;
+                    self.shared.windows[window].remove(plan, &|other| other == id);
+                    self.insert_into_window(window, values, vec![row]);
+                }
+            }
+            (Effect::Replace(rows), Some(InsertTarget::Table(table))) => {
+                let keys = self.catalog.tables[table].keys.clone();
+                for (row, values) in rows {
+                    if let Some(event) = row.event(0) {
+                        let key: Vec<Value> = keys.iter().filter_map(|key| event.values.get(*key).cloned()).collect();
+                        if let Some(row) = self.shared.tables[table].rows.get_mut(&table_key(&key)) {
+                            row.values = values;
+                        }
+                    }
+                }
+            }
+            (Effect::Remove(_) | Effect::Replace(_), _) => {}
+        }
+    }
+
+    /// Inserts a row of values.
+    fn insert(&mut self, target: InsertTarget, values: Vec<Value>) {
+        match target {
+            InsertTarget::Events(event_type) => {
+                self.next_event += 1;
+                let event = Arc::new(Event {
+                    id: self.next_event,
+                    shape: WHOLE,
+                    values: values.into(),
+                });
+                self.queue.push_back((event_type, event));
+            }
+            InsertTarget::Window(window) => self.insert_into_window(window, values, Vec::new()),
+            InsertTarget::Table(table) => {
+                let keys: Vec<(usize, Value)> = self.catalog.tables[table]
+                    .keys
+                    .iter()
+                    .map(|key| (*key, values.get(*key).cloned().unwrap_or_default()))
+                    .collect();
+                let key = table_key(&keys.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>());
+                if self.shared.tables[table].rows.len() < self.limits.groups {
+                    self.shared.tables[table].row(&key, &keys).values = values;
+                }
+            }
+        }
+    }
+
+    fn insert_into_window(&mut self, window: CatalogId, values: Vec<Value>, replaced: Vec<Row>) {
+        self.next_event += 1;
+        let row = Row::One(Arc::new(Event {
+            id: self.next_event,
+            shape: WHOLE,
+            values: values.into(),
+        }));
+        let mut change = Change::default();
+        // The window is taken out while its expressions look at the rest of what is shared.
+        let plan = &self.catalog.windows[window].window;
+        let mut rows = std::mem::replace(&mut self.shared.windows[window], Window::new(plan, self.now_ms));
+        let env = Env::plain(self.now_ms, &self.shapes, &self.shared, None);
+        let moment = Moment {
+            now_ms: self.now_ms,
+            eval: &|expr, row| expr.eval(&RowScope::of(env, row)),
+        };
+        rows.insert(plan, &row, &moment, &mut change);
+        self.shared.windows[window] = rows;
+        if !replaced.is_empty() {
+            change.updated = true;
+            change.old.splice(0..0, replaced);
+        }
+        self.window_changed(window, change);
+    }
+
+    /// A named window has changed: its own statement and those that read it learn of it.
+    fn window_changed(&mut self, window: CatalogId, change: Change) {
+        self.schedule_window(window);
+        if !change.updated {
+            return;
+        }
+        if let Some(maker) = self.window_makers[window] {
+            self.statements[maker].sink.results.push(Results::whole(&change.new, &change.old));
+        }
+        self.window_changes.push_back((window, change.new, change.old));
+    }
+
+    /// Delivers what has come about, then lets the inserted events be processed one after the other.
+    fn dispatch(&mut self) {
+        loop {
+            self.deliver();
+            if let Some((window, new, old)) = self.window_changes.pop_front() {
+                self.tell_of_window(window, &new, &old);
+            } else if let Some((event_type, event)) = self.queue.pop_front() {
+                self.process(event_type, &event);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn tell_of_window(&mut self, window: CatalogId, new: &[Row], old: &[Row]) {
+        for at in 0..self.statements.len() {
+            let ids: Vec<PartitionId> = {
+                let state = &self.states[at];
+                state.selects.keys().chain(state.triggers.keys()).copied().collect()
+            };
+            for id in ids {
+                let world = Self::world(self.now_ms, &self.shapes, &self.shared, &self.limits);
+                let statement = &mut self.statements[at];
+                match &statement.kind {
+                    Kind::Select(select) => {
+                        if let Some(instance) = self.states[at].selects.get_mut(&id) {
+                            instance.window_changed(select, window, new, old, world, &mut statement.sink);
+                        }
+                        self.feed_table(at, id);
+                    }
+                    Kind::On(on) => {
+                        let triggers = match self.states[at].triggers.get(&id) {
+                            Some(instance) => instance.window_changed(on, window, new, world),
+                            None => Vec::new(),
+                        };
+                        self.act(at, id, &triggers);
+                    }
+                    Kind::Window(_) | Kind::Definition => {}
+                }
+                self.schedule_statement(at, id);
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        for at in 0..self.statements.len() {
+            let sink = &mut self.statements[at].sink;
+            let inserts = std::mem::take(&mut sink.inserts);
+            if !sink.results.is_empty() {
+                let mut new = Vec::new();
+                let mut old = Vec::new();
+                for results in sink.results.drain(..) {
+                    new.extend(results.new.into_iter().map(|row| row.values));
+                    old.extend(results.old.into_iter().map(|row| row.values));
+                }
+                self.deliveries.push_back(RowDelivery {
+                    statement: at,
+                    time_ms: self.now_ms,
+                    new,
+                    old,
+                });
+            }
+            if let Some(insert) = self.statements[at].insert.clone() {
+                for row in inserts {
+                    let values = insert
+                        .mapping
+                        .iter()
+                        .map(|column| column.and_then(|column| row.values.get(column).cloned()).unwrap_or_default())
+                        .collect();
+                    self.insert(insert.target, values);
+                }
+            }
+        }
+    }
+
+    /// Counts of what limits have refused since the last call, by statement.
+    pub(crate) fn take_refusals(&mut self) -> Vec<(usize, Refusal, u64)> {
+        let mut refusals = Vec::new();
+        for (at, state) in self.states.iter_mut().enumerate() {
+            let mut counts = [0; 3];
+            for instance in state.selects.values_mut() {
+                let refused = instance.take_refusals();
+                counts[0] += refused.groups;
+                counts[1] += refused.patterns;
+                counts[2] += refused.rows;
+            }
+            for (kind, count) in [Refusal::Groups, Refusal::PatternStates, Refusal::WindowRows].into_iter().zip(counts) {
+                if count > 0 {
+                    refusals.push((at, kind, count));
+                }
+            }
+            if let Some(context) = self.statements[at].context {
+                let count = self.contexts[context].take_refused();
+                if count > 0 {
+                    refusals.push((at, Refusal::Partitions, count));
+                }
+            }
+        }
+        refusals
+    }
+
+    /// Rows, groups and pattern states held by a statement.
+    pub(crate) fn size(&self, statement: usize) -> (usize, usize, usize) {
+        let mut size = (0, 0, 0);
+        for instance in self.states[statement].selects.values() {
+            let (rows, groups, states) = instance.size();
+            size = (size.0 + rows, size.1 + groups, size.2 + states);
+        }
+        size
+    }
+
+    /// Writes the state; nothing is under way between calls from outside.
+    pub(crate) fn save(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_allocvec(&Saved {
+            shared: &self.shared,
+            contexts: self.contexts.iter().map(ContextRuntime::state).collect(),
+            states: &self.states,
+            now_ms: self.now_ms,
+            next_event: self.next_event,
+        })
+    }
+
+    /// Takes up a state that the same statements have written.
+    pub(crate) fn restore(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
+        let restored: Restored = postcard::from_bytes(bytes)?;
+        if restored.states.len() != self.states.len()
+            || restored.contexts.len() != self.contexts.len()
+            || restored.shared.windows.len() != self.shared.windows.len()
+            || restored.shared.tables.len() != self.shared.tables.len()
+        {
+            return Err(postcard::Error::DeserializeBadEncoding);
+        }
+        self.shared = restored.shared;
+        self.shared.attach(&self.catalog);
+        for (context, state) in self.contexts.iter_mut().zip(restored.contexts) {
+            context.restore(state);
+        }
+        self.states = restored.states;
+        self.now_ms = restored.now_ms;
+        self.next_event = restored.next_event;
+        self.timers.clear();
+        self.context_scheduled.fill(None);
+        self.window_scheduled.fill(None);
+        for at in 0..self.contexts.len() {
+            self.schedule_context(at);
+        }
+        for at in 0..self.shared.windows.len() {
+            self.schedule_window(at);
+        }
+        for at in 0..self.states.len() {
+            let state = &self.states[at];
+            let selects = state.selects.iter().filter_map(|(id, instance)| Some((*id, instance.scheduled?)));
+            let triggers = state.triggers.iter().filter_map(|(id, instance)| Some((*id, instance.scheduled?)));
+            for (id, due) in selects.chain(triggers) {
+                self.timers.push(Reverse((due, Target::Statement(at, id))));
+            }
+        }
+        Ok(())
+    }
+}

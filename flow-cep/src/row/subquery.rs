@@ -1,0 +1,314 @@
+//! Subqueries: a window of their own, asked anew for each row of the statement around them.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{SourcePlan, SubqueryPlan};
+use crate::row::KeyMap;
+use crate::row::aggregate::{Group, Movement};
+use crate::row::event::Row;
+use crate::row::index::{Index, key_in};
+use crate::row::scope::{Behind, Env, PairScope};
+use crate::row::window::{Change, Moment, Window};
+use crate::expr::Scope;
+use crate::value::Value;
+
+/// The state of a subquery.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Subquery {
+    /// Its rows; none if it asks a named window or table.
+    pub(crate) window: Option<Window>,
+    /// By the inner sides of the equalities with the statement around it.
+    index: Index,
+    /// Of a subquery without correlation: its aggregates and the values of its column.
+    group: Group,
+    values: KeyMap<Value, u64>,
+    row_count: u64,
+}
+
+fn pair<'s>(env: &Env<'s>, row: &'s Row, behind: Behind<'s>) -> PairScope<'s> {
+    PairScope {
+        env: *env,
+        event: row.event(0).map(|event| &**event),
+        behind,
+        group: None,
+    }
+}
+
+impl Subquery {
+    /// An empty one.
+    pub(crate) fn new(plan: &SubqueryPlan, now_ms: i64) -> Self {
+        let window = match plan.stream.source {
+            SourcePlan::Events(_) | SourcePlan::Pattern(_) => {
+                Some(Window::new(plan.stream.window.as_ref().unwrap_or(&crate::plan::WindowPlan::KeepAll), now_ms))
+            }
+            SourcePlan::NamedWindow { .. } | SourcePlan::Table { .. } => None,
+        };
+        Self {
+            window,
+            index: Index::default(),
+            group: Group::new(&plan.aggregates),
+            values: KeyMap::default(),
+            row_count: 0,
+        }
+    }
+
+    /// An event arrives in its stream.
+    pub(crate) fn insert(&mut self, plan: &SubqueryPlan, row: &Row, env: &Env<'_>) {
+        let (Some(window), Some(window_plan)) = (&mut self.window, &plan.stream.window) else { return };
+        let mut change = Change::default();
+        let moment = Moment {
+            now_ms: env.now_ms,
+            eval: &|expr, row| expr.eval(&pair(env, row, Behind::Nothing)),
+        };
+        window.insert(window_plan, row, &moment, &mut change);
+        self.absorb(plan, &change, env);
+    }
+
+    /// Its window's time has come.
+    pub(crate) fn fire(&mut self, plan: &SubqueryPlan, env: &Env<'_>) {
+        let (Some(window), Some(window_plan)) = (&mut self.window, &plan.stream.window) else { return };
+        let mut change = Change::default();
+        window.fire(window_plan, env.now_ms, &mut change);
+        self.absorb(plan, &change, env);
+    }
+
+    fn absorb(&mut self, plan: &SubqueryPlan, change: &Change, env: &Env<'_>) {
+        if plan.correlated {
+            if plan.equal.is_empty() {
+                return;
+            }
+            for row in &change.new {
+                let key = key_in(plan.equal.iter().map(|(inner, _)| inner), &pair(env, row, Behind::Nothing));
+                self.index.insert(key, row);
+            }
+            for row in &change.old {
+                let key = key_in(plan.equal.iter().map(|(inner, _)| inner), &pair(env, row, Behind::Nothing));
+                self.index.remove(key, row);
+            }
+            return;
+        }
+        for (rows, entering) in [(&change.new, true), (&change.old, false)] {
+            for row in rows {
+                let scope = pair(env, row, Behind::Nothing);
+                if !plan.condition.as_ref().is_none_or(|condition| condition.eval(&scope).is_true()) {
+                    continue;
+                }
+                let movement = Movement {
+                    row: row.id(),
+                    now_ms: env.now_ms,
+                };
+                if entering {
+                    self.row_count += 1;
+                    self.group.enter(&plan.aggregates, movement, &scope);
+                } else {
+                    self.row_count = self.row_count.saturating_sub(1);
+                    self.group.leave(&plan.aggregates, movement, &scope);
+                }
+                if let (true, Some(column)) = (plan.aggregates.is_empty(), &plan.column) {
+                    let value = column.eval(&scope);
+                    if entering {
+                        *self.values.entry(value).or_insert(0) += 1;
+                    } else if let Some(count) = self.values.get_mut(&value) {
+                        *count -= 1;
+                        if *count == 0 {
+                            self.values.swap_remove(&value);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether its answer is kept up as rows come and go.
+    fn incremental(&self, plan: &SubqueryPlan) -> bool {
+        self.window.is_some() && !plan.correlated && plan.group_by.is_empty()
+    }
+
+    /// Calls with each row that meets the condition, until told to stop.
+    fn each(&self, plan: &SubqueryPlan, env: &Env<'_>, outer: &dyn Scope, visit: &mut dyn FnMut(&Row) -> bool) {
+        let mut test = |row: &Row| {
+            let scope = pair(env, row, Behind::Outer(outer));
+            if plan.condition.as_ref().is_none_or(|condition| condition.eval(&scope).is_true()) {
+                visit(row)
+            } else {
+                true
+            }
+        };
+        match (&self.window, &plan.stream.source) {
+            (Some(_), _) if !plan.equal.is_empty() => {
+                // The outer sides do not speak of stream 0.
+                let scope = PairScope {
+                    env: *env,
+                    event: None,
+                    behind: Behind::Outer(outer),
+                    group: None,
+                };
+                if let Some(key) = key_in(plan.equal.iter().map(|(_, outer)| outer), &scope) {
+                    for row in self.index.get(&key) {
+                        if !test(row) {
+                            return;
+                        }
+                    }
+                }
+            }
+            (Some(window), _) => {
+                for row in window.rows() {
+                    if !test(row) {
+                        return;
+                    }
+                }
+            }
+            (None, SourcePlan::NamedWindow { window, conditions }) => {
+                for row in env.shared.window_rows(*window) {
+                    let scope = pair(env, row, Behind::Nothing);
+                    if conditions.iter().all(|condition| condition.eval(&scope).is_true()) && !test(row) {
+                        return;
+                    }
+                }
+            }
+            (None, SourcePlan::Table { table, conditions }) => {
+                for row in env.shared.table_rows(env, *table) {
+                    let scope = pair(env, &row, Behind::Nothing);
+                    if conditions.iter().all(|condition| condition.eval(&scope).is_true()) && !test(&row) {
+                        return;
+                    }
+                }
+            }
+            (None, _) => {}
+        }
+    }
+
+    /// The groups of the rows that meet the condition, or one group of all, with a row of each.
+    fn groups(&self, plan: &SubqueryPlan, env: &Env<'_>, outer: &dyn Scope) -> KeyMap<Value, (Group, Option<Row>)> {
+        let mut groups: KeyMap<Value, (Group, Option<Row>)> = KeyMap::default();
+        if plan.group_by.is_empty() {
+            groups.insert(Value::Null, (Group::new(&plan.aggregates), None));
+        }
+        self.each(plan, env, outer, &mut |row| {
+            let scope = pair(env, row, Behind::Outer(outer));
+            let key = if plan.group_by.is_empty() {
+                Value::Null
+            } else {
+                Value::List(plan.group_by.iter().map(|key| key.eval(&scope)).collect())
+            };
+            let (group, first) = groups.entry(key).or_insert_with(|| (Group::new(&plan.aggregates), None));
+            let movement = Movement {
+                row: row.id(),
+                now_ms: env.now_ms,
+            };
+            group.enter(&plan.aggregates, movement, &scope);
+            first.get_or_insert_with(|| row.clone());
+            true
+        });
+        groups
+    }
+
+    fn of_group(
+        plan: &SubqueryPlan,
+        env: &Env<'_>,
+        outer: &dyn Scope,
+        group: &Group,
+        row: Option<&Row>,
+    ) -> Option<Value> {
+        let scope = PairScope {
+            env: *env,
+            event: row.and_then(|row| row.event(0)).map(|event| &**event),
+            behind: Behind::Outer(outer),
+            group: Some((group, &plan.aggregates)),
+        };
+        let passes = plan.having.as_ref().is_none_or(|having| having.eval(&scope).is_true());
+        passes.then(|| plan.column.as_ref().map_or(Value::Bool(true), |column| column.eval(&scope)))
+    }
+
+    /// Its column's values for the rows that meet the condition.
+    pub(crate) fn values(&self, plan: &SubqueryPlan, env: &Env<'_>, outer: &dyn Scope) -> Vec<Value> {
+        if !plan.aggregates.is_empty() || !plan.group_by.is_empty() {
+            if self.incremental(plan) {
+                return Self::of_group(plan, env, outer, &self.group, None).into_iter().collect();
+            }
+            return self
+                .groups(plan, env, outer)
+                .values()
+                .filter_map(|(group, row)| Self::of_group(plan, env, outer, group, row.as_ref()))
+                .collect();
+        }
+        if self.incremental(plan) {
+            return self.values.keys().cloned().collect();
+        }
+        let mut values = Vec::new();
+        self.each(plan, env, outer, &mut |row| {
+            let scope = pair(env, row, Behind::Outer(outer));
+            values.push(plan.column.as_ref().map_or(Value::Bool(true), |column| column.eval(&scope)));
+            true
+        });
+        values
+    }
+
+    /// The value of its only row; null if there is none or more than one.
+    pub(crate) fn scalar(&self, plan: &SubqueryPlan, env: &Env<'_>, outer: &dyn Scope) -> Value {
+        if plan.aggregates.is_empty() && plan.group_by.is_empty() {
+            if self.incremental(plan) {
+                return match self.values.first() {
+                    Some((value, _)) if self.row_count == 1 => value.clone(),
+                    _ => Value::Null,
+                };
+            }
+            let mut found = None;
+            let mut several = false;
+            self.each(plan, env, outer, &mut |row| {
+                several = found.is_some();
+                let scope = pair(env, row, Behind::Outer(outer));
+                found = plan.column.as_ref().map(|column| column.eval(&scope));
+                !several
+            });
+            return if several { Value::Null } else { found.unwrap_or_default() };
+        }
+        let mut values = self.values(plan, env, outer);
+        if values.len() == 1 { values.swap_remove(0) } else { Value::Null }
+    }
+
+    /// Whether a row meets the condition.
+    pub(crate) fn exists(&self, plan: &SubqueryPlan, env: &Env<'_>, outer: &dyn Scope) -> bool {
+        if plan.aggregates.is_empty() && plan.group_by.is_empty() {
+            if self.incremental(plan) {
+                return self.row_count > 0;
+            }
+            let mut found = false;
+            self.each(plan, env, outer, &mut |_| {
+                found = true;
+                false
+            });
+            return found;
+        }
+        !self.values(plan, env, outer).is_empty()
+    }
+
+    /// Whether its column holds the value, in three-valued logic.
+    pub(crate) fn contains(&self, plan: &SubqueryPlan, env: &Env<'_>, outer: &dyn Scope, value: &Value) -> Value {
+        if plan.aggregates.is_empty() && self.incremental(plan) {
+            if self.values.is_empty() {
+                return Value::Bool(false);
+            }
+            return match (value.is_null(), self.values.contains_key(value)) {
+                (true, _) => Value::Null,
+                (false, true) => Value::Bool(true),
+                (false, false) if self.values.contains_key(&Value::Null) => Value::Null,
+                (false, false) => Value::Bool(false),
+            };
+        }
+        let values = self.values(plan, env, outer);
+        if values.is_empty() {
+            return Value::Bool(false);
+        }
+        if value.is_null() {
+            return Value::Null;
+        }
+        if values.contains(value) {
+            Value::Bool(true)
+        } else if values.iter().any(Value::is_null) {
+            Value::Null
+        } else {
+            Value::Bool(false)
+        }
+    }
+}
