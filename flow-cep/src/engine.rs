@@ -211,7 +211,9 @@ fn row_type(plan: &StatementPlan, catalog: &Catalog) -> Arc<EventType> {
             (_, Some(crate::plan::InsertTarget::Table(table))) => catalog.tables[table].event_type.clone(),
             _ => nothing(),
         },
-        Action::CreateTable(_) | Action::CreateContext(_) | Action::CreateVariable(_) | Action::CreateSchema(_) => nothing(),
+        Action::CreateTable(_) | Action::CreateContext(_) | Action::CreateVariable(_) | Action::CreateSchema(_) => {
+            nothing()
+        }
     }
 }
 
@@ -409,7 +411,10 @@ fn check(of: &EventType, batch: &RecordBatch) -> Result<(), EngineError> {
             return Err(EngineError::WrongSchema {
                 event_type: of.name().to_owned(),
                 wanted: format!("{} {}", wanted.name(), wanted.data_type()),
-                found: found.map_or_else(|| "no such column".to_owned(), |found| format!("{} {}", found.name(), found.data_type())),
+                found: found.map_or_else(
+                    || "no such column".to_owned(),
+                    |found| format!("{} {}", found.name(), found.data_type()),
+                ),
             });
         }
     }

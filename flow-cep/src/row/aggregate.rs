@@ -28,23 +28,65 @@ struct State {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 enum Accumulator {
     Count(i64),
-    SumLong { sum: i64, count: u64 },
-    SumDouble { sum: f64, count: u64 },
-    AvgLong { sum: i128, count: u64 },
-    AvgDouble { sum: f64, count: u64 },
-    Extreme { values: BTreeMap<Value, u64> },
-    Ever { best: Value },
-    Stddev { count: u64, mean: f64, squares: f64 },
+    SumLong {
+        sum: i64,
+        count: u64,
+    },
+    SumDouble {
+        sum: f64,
+        count: u64,
+    },
+    AvgLong {
+        sum: i128,
+        count: u64,
+    },
+    AvgDouble {
+        sum: f64,
+        count: u64,
+    },
+    Extreme {
+        values: BTreeMap<Value, u64>,
+    },
+    Ever {
+        best: Value,
+    },
+    Stddev {
+        count: u64,
+        mean: f64,
+        squares: f64,
+    },
     Median(Median),
-    Avedev { values: BTreeMap<OrderedDouble, u64>, count: u64, sum: f64 },
-    Arrival { entries: VecDeque<(u64, Value)> },
-    FirstEver { value: Option<Value> },
-    LastEver { value: Value },
-    Best { entries: BTreeMap<(Value, u64), Value> },
-    BestEver { best: Option<(Value, Value)> },
+    Avedev {
+        values: BTreeMap<OrderedDouble, u64>,
+        count: u64,
+        sum: f64,
+    },
+    Arrival {
+        entries: VecDeque<(u64, Value)>,
+    },
+    FirstEver {
+        value: Option<Value>,
+    },
+    LastEver {
+        value: Value,
+    },
+    Best {
+        entries: BTreeMap<(Value, u64), Value>,
+    },
+    BestEver {
+        best: Option<(Value, Value)>,
+    },
     Leaving(bool),
-    Rate { times: VecDeque<i64>, left: bool, span_ms: i64 },
-    RateOf { points: VecDeque<(i64, f64)>, sum: f64, left: bool },
+    Rate {
+        times: VecDeque<i64>,
+        left: bool,
+        span_ms: i64,
+    },
+    RateOf {
+        points: VecDeque<(i64, f64)>,
+        sum: f64,
+        left: bool,
+    },
     Approximate(Registers),
 }
 
@@ -158,28 +200,51 @@ pub(crate) struct Movement {
 impl Accumulator {
     fn new(aggregate: &Aggregate) -> Self {
         use AggregateFunction as F;
-        let integer = aggregate.arguments.last().is_some_and(|argument| argument.of.is_integer());
+        let integer = aggregate
+            .arguments
+            .last()
+            .is_some_and(|argument| argument.of.is_integer());
         match aggregate.function {
             F::Count | F::CountEver => Self::Count(0),
             F::Sum if integer || aggregate.of == Type::Long => Self::SumLong { sum: 0, count: 0 },
             F::Sum => Self::SumDouble { sum: 0.0, count: 0 },
             F::Avg if integer => Self::AvgLong { sum: 0, count: 0 },
             F::Avg => Self::AvgDouble { sum: 0.0, count: 0 },
-            F::Min | F::Max => Self::Extreme { values: BTreeMap::new() },
+            F::Min | F::Max => Self::Extreme {
+                values: BTreeMap::new(),
+            },
             F::MinEver | F::MaxEver => Self::Ever { best: Value::Null },
-            F::Stddev => Self::Stddev { count: 0, mean: 0.0, squares: 0.0 },
+            F::Stddev => Self::Stddev {
+                count: 0,
+                mean: 0.0,
+                squares: 0.0,
+            },
             F::Median => Self::Median(Median::default()),
-            F::Avedev => Self::Avedev { values: BTreeMap::new(), count: 0, sum: 0.0 },
-            F::First | F::Last | F::Window | F::Nth => Self::Arrival { entries: VecDeque::new() },
-            F::MinBy | F::MaxBy => Self::Best { entries: BTreeMap::new() },
+            F::Avedev => Self::Avedev {
+                values: BTreeMap::new(),
+                count: 0,
+                sum: 0.0,
+            },
+            F::First | F::Last | F::Window | F::Nth => Self::Arrival {
+                entries: VecDeque::new(),
+            },
+            F::MinBy | F::MaxBy => Self::Best {
+                entries: BTreeMap::new(),
+            },
             F::MinByEver | F::MaxByEver => Self::BestEver { best: None },
             F::FirstEver => Self::FirstEver { value: None },
             F::LastEver => Self::LastEver { value: Value::Null },
             F::Leaving => Self::Leaving(false),
-            F::Rate if aggregate.arguments.len() > 1 => {
-                Self::RateOf { points: VecDeque::new(), sum: 0.0, left: false }
-            }
-            F::Rate => Self::Rate { times: VecDeque::new(), left: false, span_ms: 0 },
+            F::Rate if aggregate.arguments.len() > 1 => Self::RateOf {
+                points: VecDeque::new(),
+                sum: 0.0,
+                left: false,
+            },
+            F::Rate => Self::Rate {
+                times: VecDeque::new(),
+                left: false,
+                span_ms: 0,
+            },
             F::CountDistinctApprox => Self::Approximate(Registers::default()),
         }
     }
@@ -202,7 +267,11 @@ impl State {
     }
 
     fn enter(&mut self, aggregate: &Aggregate, movement: Movement, scope: &dyn Scope) {
-        if aggregate.filter.as_ref().is_some_and(|filter| !filter.eval(scope).is_true()) {
+        if aggregate
+            .filter
+            .as_ref()
+            .is_some_and(|filter| !filter.eval(scope).is_true())
+        {
             return;
         }
         let value = match aggregate.arguments.last() {
@@ -331,7 +400,11 @@ impl State {
             *left = true;
             return;
         }
-        if aggregate.filter.as_ref().is_some_and(|filter| !filter.eval(scope).is_true()) {
+        if aggregate
+            .filter
+            .as_ref()
+            .is_some_and(|filter| !filter.eval(scope).is_true())
+        {
             return;
         }
         let value = match aggregate.arguments.last() {
@@ -345,7 +418,7 @@ impl State {
                     return;
                 }
                 Some(_) => {
-                    seen.remove(&value);
+                    seen.swap_remove(&value);
                 }
                 None => return,
             }
@@ -463,7 +536,10 @@ impl State {
                     return Value::Null;
                 }
                 let mean = *sum / *count as f64;
-                let total: f64 = values.iter().map(|(value, times)| (value.0 - mean).abs() * *times as f64).sum();
+                let total: f64 = values
+                    .iter()
+                    .map(|(value, times)| (value.0 - mean).abs() * *times as f64)
+                    .sum();
                 Value::Double(total / *count as f64)
             }
             Accumulator::Arrival { entries } => match aggregate.function {
@@ -472,7 +548,11 @@ impl State {
                 AggregateFunction::Window if entries.is_empty() => Value::Null,
                 AggregateFunction::Window => Value::List(entries.iter().map(|(_, value)| value.clone()).collect()),
                 _ => {
-                    let back = aggregate.arguments.first().zip(scope).and_then(|(nth, scope)| nth.eval(scope).as_long());
+                    let back = aggregate
+                        .arguments
+                        .first()
+                        .zip(scope)
+                        .and_then(|(nth, scope)| nth.eval(scope).as_long());
                     back.and_then(|back| usize::try_from(back).ok())
                         .and_then(|back| entries.iter().rev().nth(back))
                         .map_or(Value::Null, |(_, value)| value.clone())
@@ -481,10 +561,14 @@ impl State {
             Accumulator::FirstEver { value } => value.clone().unwrap_or_default(),
             Accumulator::LastEver { value } => value.clone(),
             Accumulator::Best { entries } => match aggregate.function {
-                AggregateFunction::MinBy => entries.first_key_value().map_or(Value::Null, |(_, value)| value.clone()),
+                AggregateFunction::MinBy => entries
+                    .first_key_value()
+                    .map_or(Value::Null, |(_, value)| value.clone()),
                 _ => {
                     // Of equal keys the first that came.
-                    let Some(((key, _), _)) = entries.last_key_value() else { return Value::Null };
+                    let Some(((key, _), _)) = entries.last_key_value() else {
+                        return Value::Null;
+                    };
                     entries
                         .range((key.clone(), 0)..)
                         .next()

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::expr::{ContextProperty, Expr, Scope};
+use crate::expr::{ContextProperty, Expr};
 use crate::plan::{Context, ContextKind, ContextPoint, FilterPlan, HashFunction};
 use crate::row::KeyMap;
 use crate::row::event::{Event, EventRef, Part};
@@ -109,12 +109,18 @@ fn passes(filter: &FilterPlan, event_type: usize, event: &Event, env: Env<'_>, s
         behind: Behind::Tags(start),
         group: None,
     };
-    filter.conditions.iter().all(|condition| condition.eval(&scope).is_true())
+    filter
+        .conditions
+        .iter()
+        .all(|condition| condition.eval(&scope).is_true())
         && filter.equal.iter().all(|(own, other)| {
             let own = own.eval(&scope);
             !own.is_null() && own == other.eval(&scope)
         })
-        && filter.correlated.iter().all(|condition| condition.eval(&scope).is_true())
+        && filter
+            .correlated
+            .iter()
+            .all(|condition| condition.eval(&scope).is_true())
 }
 
 fn keys_of(exprs: &[Expr], event: &Event, env: Env<'_>) -> Vec<Value> {
@@ -133,7 +139,11 @@ fn crc32(bytes: &[u8]) -> u32 {
     for byte in bytes {
         crc ^= u32::from(*byte);
         for _ in 0..8 {
-            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xEDB8_8320 } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                (crc >> 1) ^ 0xEDB8_8320
+            } else {
+                crc >> 1
+            };
         }
     }
     !crc
@@ -144,17 +154,24 @@ fn bucket(function: HashFunction, values: &[Value], granularity: u64) -> u64 {
     let granularity = i64::try_from(granularity.max(1)).unwrap_or(i64::MAX);
     let java_hash = |value: &Value| -> i32 {
         match value {
-            Value::Null | Value::List(_) => 0,
-            Value::Bool(value) => if *value { 1231 } else { 1237 },
+            Value::Null | Value::List(_) | Value::Row(_) => 0,
+            Value::Bool(value) => {
+                if *value {
+                    1231
+                } else {
+                    1237
+                }
+            }
             Value::Int(value) => *value,
             Value::Long(value) => fold(value.cast_unsigned()),
             Value::Double(value) => fold(value.to_bits()),
-            Value::Text(text) => text
-                .encode_utf16()
-                .fold(0_i32, |hash, unit| hash.wrapping_mul(31).wrapping_add(i32::from(unit.cast_signed()) & 0xFFFF)),
-            Value::Address(octets) => octets
-                .iter()
-                .fold(1_i32, |hash, octet| hash.wrapping_mul(31).wrapping_add(i32::from(octet.cast_signed()))),
+            Value::Text(text) => text.encode_utf16().fold(0_i32, |hash, unit| {
+                hash.wrapping_mul(31)
+                    .wrapping_add(i32::from(unit.cast_signed()) & 0xFFFF)
+            }),
+            Value::Address(octets) => octets.iter().fold(1_i32, |hash, octet| {
+                hash.wrapping_mul(31).wrapping_add(i32::from(octet.cast_signed()))
+            }),
         }
     };
     let hash: i64 = match function {
@@ -169,18 +186,16 @@ fn bucket(function: HashFunction, values: &[Value], granularity: u64) -> u64 {
                     Value::Double(value) => bytes.extend(value.to_be_bytes()),
                     Value::Text(text) => bytes.extend(text.as_bytes()),
                     Value::Address(octets) => bytes.extend(octets),
-                    Value::List(_) => bytes.extend(value.to_string().as_bytes()),
+                    Value::List(_) | Value::Row(_) => bytes.extend(value.to_string().as_bytes()),
                 }
             }
             i64::from(crc32(&bytes))
         }
         HashFunction::HashCode => match values {
             [value] => i64::from(java_hash(value)),
-            values => i64::from(
-                values
-                    .iter()
-                    .fold(0_i32, |hash, value| hash.wrapping_mul(31).wrapping_add(java_hash(value))),
-            ),
+            values => i64::from(values.iter().fold(0_i32, |hash, value| {
+                hash.wrapping_mul(31).wrapping_add(java_hash(value))
+            })),
         },
     };
     (hash % granularity).unsigned_abs()
@@ -188,7 +203,12 @@ fn bucket(function: HashFunction, values: &[Value], granularity: u64) -> u64 {
 
 fn fold(bits: u64) -> i32 {
     let folded = bits ^ (bits >> 32);
-    i32::from_ne_bytes([folded.to_ne_bytes()[0], folded.to_ne_bytes()[1], folded.to_ne_bytes()[2], folded.to_ne_bytes()[3]])
+    i32::from_ne_bytes([
+        folded.to_ne_bytes()[0],
+        folded.to_ne_bytes()[1],
+        folded.to_ne_bytes()[2],
+        folded.to_ne_bytes()[3],
+    ])
 }
 
 impl ContextRuntime {
@@ -221,11 +241,6 @@ impl ContextRuntime {
     /// Partitions refused since the last call.
     pub(crate) fn take_refused(&mut self) -> u64 {
         std::mem::take(&mut self.state.refused)
-    }
-
-    /// The partitions that are there.
-    pub(crate) fn partitions(&self) -> impl Iterator<Item = &Partition> {
-        self.state.partitions.values()
     }
 
     /// When something is due.
@@ -302,7 +317,11 @@ impl ContextRuntime {
     pub(crate) fn begin(&mut self, env: Env<'_>) -> Transition {
         let mut transition = Transition::default();
         match self.kind.clone() {
-            ContextKind::Hash { granularity, preallocate: true, .. } => {
+            ContextKind::Hash {
+                granularity,
+                preallocate: true,
+                ..
+            } => {
                 for at in 0..granularity {
                     let key = Value::Long(i64::try_from(at).unwrap_or(i64::MAX));
                     self.open(key, Vec::new(), None, Vec::new(), env, &mut transition);
@@ -310,7 +329,14 @@ impl ContextRuntime {
             }
             ContextKind::Category { categories, .. } => {
                 for (label, _) in categories {
-                    self.open(Value::text(&label), Vec::new(), Some(label), Vec::new(), env, &mut transition);
+                    self.open(
+                        Value::text(&label),
+                        Vec::new(),
+                        Some(label),
+                        Vec::new(),
+                        env,
+                        &mut transition,
+                    );
                 }
             }
             ContextKind::StartEnd { .. } => self.await_start(env, &mut transition, true),
@@ -380,7 +406,13 @@ impl ContextRuntime {
     }
 
     /// An event arrives: partitions that it begins or ends.
-    pub(crate) fn event(&mut self, event_type: usize, event: &EventRef, env: Env<'_>, max_partitions: usize) -> Transition {
+    pub(crate) fn event(
+        &mut self,
+        event_type: usize,
+        event: &EventRef,
+        env: Env<'_>,
+        max_partitions: usize,
+    ) -> Transition {
         let mut transition = Transition::default();
         let mut over: Vec<Value> = Vec::new();
         match &self.end {
@@ -426,7 +458,9 @@ impl ContextRuntime {
                     }
                 }
             }
-            ContextKind::Hash { streams, granularity, .. } => {
+            ContextKind::Hash {
+                streams, granularity, ..
+            } => {
                 for (filter, function, exprs) in streams {
                     if passes(filter, event_type, event, env, &[]) {
                         let at = bucket(*function, &keys_of(exprs, event, env), *granularity);
@@ -477,7 +511,9 @@ impl ContextRuntime {
 
     /// Whether an event belongs to a partition by its keys.
     fn same_keys(&self, partition: &Partition, event_type: usize, event: &Event, env: Env<'_>) -> bool {
-        let ContextKind::Keyed { streams, .. } = &self.kind else { return true };
+        let ContextKind::Keyed { streams, .. } = &self.kind else {
+            return true;
+        };
         streams
             .iter()
             .find(|(filter, _)| filter.event_type == event_type)
@@ -497,7 +533,9 @@ impl ContextRuntime {
                     }
                 }
             }
-            ContextKind::Hash { streams, granularity, .. } => {
+            ContextKind::Hash {
+                streams, granularity, ..
+            } => {
                 for (filter, function, exprs) in streams.iter().filter(|(filter, ..)| filter.event_type == event_type) {
                     known = true;
                     if passes(filter, event_type, event, env, &[]) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMillisecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMillisecondType, UInt8Type,
+    UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow_array::{Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, PrimitiveArray, StringArray};
 use arrow_schema::{DataType, TimeUnit};
@@ -78,7 +78,9 @@ impl<'a> Column<'a> {
             DataType::Dictionary(..) => {
                 let dictionary = array.as_any_dictionary();
                 let values = Column::new(dictionary.values(), texts);
-                let values = (0..dictionary.values().len()).map(|row| values.value(row, texts)).collect();
+                let values = (0..dictionary.values().len())
+                    .map(|row| values.value(row, texts))
+                    .collect();
                 let keys = if dictionary.values().is_empty() {
                     vec![None; array.len()]
                 } else {
@@ -101,6 +103,19 @@ impl<'a> Column<'a> {
                         let items = lists.value(row);
                         let column = Column::new(&items, texts);
                         Value::List((0..items.len()).map(|item| column.value(item, texts)).collect())
+                    })
+                    .collect();
+                Self::Values(values)
+            }
+            DataType::Struct(_) => {
+                let rows = array.as_struct();
+                let columns: Vec<Column<'_>> = rows.columns().iter().map(|column| Column::new(column, texts)).collect();
+                let values = (0..rows.len())
+                    .map(|row| {
+                        if rows.is_null(row) {
+                            return Value::Null;
+                        }
+                        Value::Row(columns.iter().map(|column| column.value(row, texts)).collect())
                     })
                     .collect();
                 Self::Values(values)

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::builder::{
-    BooleanBuilder, FixedSizeBinaryBuilder, Float64Builder, Int32Builder, Int64Builder, ListBuilder, StringBuilder,
-};
-use arrow_array::{ArrayRef, FixedSizeBinaryArray, NullArray, RecordBatch, RecordBatchOptions};
-use arrow_schema::{DataType, Schema};
+use arrow_array::builder::{BooleanBuilder, Float64Builder, Int32Builder, Int64Builder, StringBuilder};
+use arrow_array::{ArrayRef, FixedSizeBinaryArray, ListArray, NullArray, RecordBatch, RecordBatchOptions, StructArray};
+use arrow_buffer::{NullBuffer, OffsetBuffer};
+use arrow_schema::{DataType, Field, Schema};
 
 use crate::event_type::{EventType, arrow_type};
 use crate::value::{Type, Value};
@@ -18,7 +17,7 @@ pub(crate) fn batch(rows: &[Arc<[Value]>], of: &EventType) -> RecordBatch {
         .fields()
         .iter()
         .zip(of.types())
-        .map(|(field, value_type)| arrow_schema::Field::new(field.name(), arrow_type(value_type), true))
+        .map(|(field, value_type)| Field::new(field.name(), arrow_type(value_type), true))
         .collect();
     let schema = Arc::new(Schema::new(fields));
     let null = Value::Null;
@@ -32,7 +31,8 @@ pub(crate) fn batch(rows: &[Arc<[Value]>], of: &EventType) -> RecordBatch {
         })
         .collect();
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
-    RecordBatch::try_new_with_options(schema.clone(), columns, &options).unwrap_or_else(|_| RecordBatch::new_empty(schema))
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options)
+        .unwrap_or_else(|_| RecordBatch::new_empty(schema))
 }
 
 fn array(values: &[&Value], of: &Type) -> ArrayRef {
@@ -75,46 +75,49 @@ fn array(values: &[&Value], of: &Type) -> ArrayRef {
                 |array| Arc::new(array) as ArrayRef,
             )
         }
-        Type::List(item) => list(values, item),
-    }
-}
-
-fn list(values: &[&Value], item: &Type) -> ArrayRef {
-    macro_rules! lists {
-        ($builder:expr, $append:expr) => {{
-            let mut builder = ListBuilder::new($builder);
-            for value in values {
-                match value {
-                    Value::List(items) => {
-                        for item in items.iter() {
-                            $append(builder.values(), item);
-                        }
-                        builder.append(true);
-                    }
-                    _ => builder.append(false),
-                }
+        Type::List(item) => {
+            let lengths = values.iter().map(|value| match value {
+                Value::List(items) => items.len(),
+                _ => 0,
+            });
+            let offsets = OffsetBuffer::from_lengths(lengths);
+            let present = NullBuffer::from_iter(values.iter().map(|value| matches!(value, Value::List(_))));
+            let items: Vec<&Value> = values
+                .iter()
+                .flat_map(|value| match value {
+                    Value::List(items) => &items[..],
+                    _ => &[],
+                })
+                .collect();
+            let field = Arc::new(Field::new_list_field(arrow_type(item), true));
+            Arc::new(ListArray::new(field, offsets, array(&items, item), Some(present)))
+        }
+        Type::Row(columns) => {
+            let null = Value::Null;
+            let present = NullBuffer::from_iter(values.iter().map(|value| matches!(value, Value::Row(_))));
+            let arrays: Vec<ArrayRef> = columns
+                .iter()
+                .enumerate()
+                .map(|(at, (_, of))| {
+                    let values: Vec<&Value> = values
+                        .iter()
+                        .map(|value| match value {
+                            Value::Row(columns) => columns.get(at).unwrap_or(&null),
+                            _ => &null,
+                        })
+                        .collect();
+                    array(&values, of)
+                })
+                .collect();
+            let fields = columns
+                .iter()
+                .map(|(name, of)| Field::new(name, arrow_type(of), true))
+                .collect();
+            if arrays.is_empty() {
+                Arc::new(StructArray::new_empty_fields(values.len(), Some(present)))
+            } else {
+                Arc::new(StructArray::new(fields, arrays, Some(present)))
             }
-            Arc::new(builder.finish())
-        }};
-    }
-    match item {
-        Type::Bool => lists!(BooleanBuilder::new(), |b: &mut BooleanBuilder, v: &Value| b.append_option(v.as_bool())),
-        Type::Int => lists!(Int32Builder::new(), |b: &mut Int32Builder, v: &Value| b
-            .append_option(v.as_long().and_then(|v| i32::try_from(v).ok()))),
-        Type::Long => lists!(Int64Builder::new(), |b: &mut Int64Builder, v: &Value| b.append_option(v.as_long())),
-        Type::Double => lists!(Float64Builder::new(), |b: &mut Float64Builder, v: &Value| b.append_option(v.as_double())),
-        Type::Text => lists!(StringBuilder::new(), |b: &mut StringBuilder, v: &Value| b.append_option(v.as_text())),
-        Type::Address => lists!(FixedSizeBinaryBuilder::new(16), |b: &mut FixedSizeBinaryBuilder, v: &Value| {
-            let appended = match v {
-                Value::Address(octets) => b.append_value(octets).is_ok(),
-                _ => false,
-            };
-            if !appended {
-                b.append_null();
-            }
-        }),
-        Type::Null | Type::List(_) => {
-            arrow_array::new_null_array(&arrow_type(&Type::List(Box::new(item.clone()))), values.len())
         }
     }
 }

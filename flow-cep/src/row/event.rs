@@ -108,11 +108,7 @@ impl Shape {
     pub(crate) fn value<'a>(&self, values: &'a [Value], column: usize) -> Option<&'a Value> {
         match self {
             Self::Whole => values.get(column),
-            Self::Used { slots, .. } => slots
-                .get(column)
-                .copied()
-                .flatten()
-                .and_then(|slot| values.get(slot)),
+            Self::Used { slots, .. } => slots.get(column).copied().flatten().and_then(|slot| values.get(slot)),
         }
     }
 }

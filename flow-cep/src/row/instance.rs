@@ -104,7 +104,10 @@ pub(crate) fn event_passes(filter: &FilterPlan, event_type: CatalogId, event: &E
             filter.equal.iter().all(|(own, other)| {
                 let own = own.eval(&scope);
                 !own.is_null() && own == other.eval(&scope)
-            }) && filter.correlated.iter().all(|condition| condition.eval(&scope).is_true())
+            }) && filter
+                .correlated
+                .iter()
+                .all(|condition| condition.eval(&scope).is_true())
         })
 }
 
@@ -150,7 +153,10 @@ impl Select {
     }
 
     fn grouped(&self) -> bool {
-        matches!(self.plan.result, ResultKind::RowPerGroup | ResultKind::GroupedRowPerEvent)
+        matches!(
+            self.plan.result,
+            ResultKind::RowPerGroup | ResultKind::GroupedRowPerEvent
+        )
     }
 
     /// The event types that it listens to.
@@ -205,7 +211,11 @@ impl Instance {
                 .iter()
                 .map(|pattern| pattern.as_ref().map(|_| PatternState::default()))
                 .collect(),
-            subqueries: plan.subqueries.iter().map(|subquery| Subquery::new(subquery, world.now_ms)).collect(),
+            subqueries: plan
+                .subqueries
+                .iter()
+                .map(|subquery| Subquery::new(subquery, world.now_ms))
+                .collect(),
             join: select.join.as_ref().map(JoinState::new),
             recognizer: select.recognizer.as_ref().map(|_| RecognizerState::default()),
             result: ResultState::new(plan),
@@ -217,7 +227,9 @@ impl Instance {
             refused_rows: 0,
         };
         for stream in 0..select.patterns.len() {
-            let Some(pattern) = &select.patterns[stream] else { continue };
+            let Some(pattern) = &select.patterns[stream] else {
+                continue;
+            };
             let mut state = instance.patterns[stream].take();
             if let Some(state) = &mut state {
                 state.start(instance.matching(select, pattern, world));
@@ -399,12 +411,17 @@ impl Instance {
         let mut changes: Vec<Change> = Vec::new();
         changes.resize_with(self.windows.len(), Change::default);
         for stream in 0..self.windows.len() {
-            let SourcePlan::NamedWindow { window, conditions } = &select.plan.streams[stream].source else { continue };
+            let SourcePlan::NamedWindow { window, conditions } = &select.plan.streams[stream].source else {
+                continue;
+            };
             if *window != named {
                 continue;
             }
             let env = self.env(select, world);
-            let passes = |row: &&Row| row.event(0).is_some_and(|event| conditions_hold(conditions, event, env));
+            let passes = |row: &&Row| {
+                row.event(0)
+                    .is_some_and(|event| conditions_hold(conditions, event, env))
+            };
             let new: Vec<Row> = new.iter().filter(passes).cloned().collect();
             let old: Vec<Row> = old.iter().filter(passes).cloned().collect();
             if select.plan.streams[stream].window.is_some() {
@@ -430,7 +447,9 @@ impl Instance {
 
     /// The streams of a join have changed.
     fn joined(&mut self, select: &Select, changes: &mut [Change], world: World<'_>, sink: &mut Sink) {
-        let (Some(plan), Some(mut state)) = (&select.join, self.join.take()) else { return };
+        let (Some(plan), Some(mut state)) = (&select.join, self.join.take()) else {
+            return;
+        };
         let env = self.env(select, world);
         let unidirectional = select.plan.streams.iter().any(|stream| stream.unidirectional);
         let drives = |stream: usize| !unidirectional || select.plan.streams[stream].unidirectional;

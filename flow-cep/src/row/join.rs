@@ -107,10 +107,13 @@ impl JoinPlan {
                 let table = matches!(plan.streams[stream].source, SourcePlan::Table { .. });
                 let index = (!lookups.is_empty() && !table).then(|| {
                     let keys: Vec<Expr> = lookups.iter().map(|(_, own, ..)| (*own).clone()).collect();
-                    let at = indexes[stream].iter().position(|index| *index == keys).unwrap_or_else(|| {
-                        indexes[stream].push(keys);
-                        indexes[stream].len() - 1
-                    });
+                    let at = indexes[stream]
+                        .iter()
+                        .position(|index| *index == keys)
+                        .unwrap_or_else(|| {
+                            indexes[stream].push(keys);
+                            indexes[stream].len() - 1
+                        });
                     (at, lookups.iter().map(|(.., other)| (*other).clone()).collect())
                 });
                 bound.push(stream);
@@ -156,7 +159,11 @@ impl JoinPlan {
                 && matches!(streams[stream].join, JoinKind::Left)
                 && let Some(on) = &streams[stream].on
             {
-                pending.extend(streams_of(on).into_iter().filter(|other| *other < stream && !required[*other]));
+                pending.extend(
+                    streams_of(on)
+                        .into_iter()
+                        .filter(|other| *other < stream && !required[*other]),
+                );
                 for other in streams_of(on).into_iter().filter(|other| *other < stream) {
                     required[other] = true;
                 }
@@ -255,7 +262,11 @@ impl JoinState {
             if !step.conditions.is_empty() {
                 let row = Row::Parts(0, Arc::from(extended.clone()));
                 let scope = RowScope::of(env, &row);
-                if !step.conditions.iter().all(|condition| condition.eval(&scope as &dyn Scope).is_true()) {
+                if !step
+                    .conditions
+                    .iter()
+                    .all(|condition| condition.eval(&scope as &dyn Scope).is_true())
+                {
                     continue;
                 }
             }
@@ -286,7 +297,9 @@ pub(crate) fn rows_of(env: Env<'_>, windows: &[Option<Window>], stream: usize) -
     if let Some(Some(window)) = windows.get(stream) {
         return window.rows().cloned().collect();
     }
-    let Some(plan) = env.streams.get(stream) else { return Vec::new() };
+    let Some(plan) = env.streams.get(stream) else {
+        return Vec::new();
+    };
     let passes = |conditions: &[Expr], row: &Row| {
         let scope = RowScope::of(env, row);
         conditions.iter().all(|condition| condition.eval(&scope).is_true())

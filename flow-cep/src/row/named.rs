@@ -50,7 +50,11 @@ impl Shared {
     /// Empty windows and tables.
     pub(crate) fn new(catalog: &Catalog, now_ms: i64) -> Self {
         let mut shared = Self {
-            windows: catalog.windows.iter().map(|window| Window::new(&window.window, now_ms)).collect(),
+            windows: catalog
+                .windows
+                .iter()
+                .map(|window| Window::new(&window.window, now_ms))
+                .collect(),
             tables: catalog
                 .tables
                 .iter()
@@ -61,7 +65,11 @@ impl Shared {
                     next: 0,
                 })
                 .collect(),
-            variables: catalog.variables.iter().map(|variable| variable.value.clone()).collect(),
+            variables: catalog
+                .variables
+                .iter()
+                .map(|variable| variable.value.clone())
+                .collect(),
         };
         shared.attach(catalog);
         shared
@@ -93,7 +101,13 @@ impl Shared {
     pub(crate) fn table_rows(&self, _env: &Env<'_>, table: CatalogId) -> Vec<Row> {
         self.tables
             .get(table)
-            .map(|table| table.rows.values().map(|row| Row::One(Arc::new(table.event(row)))).collect())
+            .map(|table| {
+                table
+                    .rows
+                    .values()
+                    .map(|row| Row::One(Arc::new(table.event(row))))
+                    .collect()
+            })
             .unwrap_or_default()
     }
 

@@ -309,7 +309,9 @@ impl PatternState {
     pub(crate) fn event(&mut self, m: Matching<'_>, event_type: CatalogId, event: &EventRef) {
         let mut wanted: Vec<StateId> = Vec::new();
         for id in &m.pattern.filters {
-            let Node::Filter { filter, number, .. } = &m.pattern.nodes[*id] else { continue };
+            let Node::Filter { filter, number, .. } = &m.pattern.nodes[*id] else {
+                continue;
+            };
             if filter.event_type != event_type || self.waiting.get(*number).is_none_or(KeyMap::is_empty) {
                 continue;
             }
@@ -319,18 +321,29 @@ impl PatternState {
                 behind: Behind::Nothing,
                 group: None,
             };
-            if !filter.conditions.iter().all(|condition| condition.eval(&alone).is_true()) {
+            if !filter
+                .conditions
+                .iter()
+                .all(|condition| condition.eval(&alone).is_true())
+            {
                 continue;
             }
-            let Some(key) = key_of(filter.equal.iter().map(|(own, _)| own), &alone) else { continue };
-            let Some(states) = self.waiting.get(*number).and_then(|waiting| waiting.get(&key)) else { continue };
+            let Some(key) = key_of(filter.equal.iter().map(|(own, _)| own), &alone) else {
+                continue;
+            };
+            let Some(states) = self.waiting.get(*number).and_then(|waiting| waiting.get(&key)) else {
+                continue;
+            };
             if filter.correlated.is_empty() {
                 wanted.extend(states);
             } else {
                 wanted.extend(states.iter().filter(|id| {
                     self.states.get(*id).is_some_and(|state| {
                         let scope = m.scope(Some(event), &state.tags);
-                        filter.correlated.iter().all(|condition| condition.eval(&scope).is_true())
+                        filter
+                            .correlated
+                            .iter()
+                            .all(|condition| condition.eval(&scope).is_true())
                     })
                 }));
             }
@@ -343,7 +356,9 @@ impl PatternState {
 
     fn found(&mut self, m: Matching<'_>, id: StateId, event: &EventRef) {
         let Some(state) = self.states.get(&id) else { return };
-        let Node::Filter { tag, .. } = &m.pattern.nodes[state.node] else { return };
+        let Node::Filter { tag, .. } = &m.pattern.nodes[state.node] else {
+            return;
+        };
         let tags = match tag {
             Some(tag) => with_event(&state.tags, *tag, event),
             None => state.tags.clone(),
@@ -374,7 +389,9 @@ impl PatternState {
                 continue;
             }
             let id = entry.1;
-            let Some(state) = self.states.get_mut(&id) else { continue };
+            let Some(state) = self.states.get_mut(&id) else {
+                continue;
+            };
             let parent = state.parent;
             match &mut state.kind {
                 Kind::Interval(_) => {
@@ -426,7 +443,15 @@ impl PatternState {
                 events: vec![Vec::new(); tags.len()],
             },
         };
-        self.states.insert(id, State { node, parent, tags, kind });
+        self.states.insert(
+            id,
+            State {
+                node,
+                parent,
+                tags,
+                kind,
+            },
+        );
         id
     }
 
@@ -441,7 +466,9 @@ impl PatternState {
         match &m.pattern.nodes[state.node] {
             Node::Filter { filter, number, .. } => {
                 let scope = m.scope(None, &tags);
-                let Some(key) = key_of(filter.equal.iter().map(|(_, other)| other), &scope) else { return };
+                let Some(key) = key_of(filter.equal.iter().map(|(_, other)| other), &scope) else {
+                    return;
+                };
                 if let Some(waiting) = self.waiting.get_mut(*number) {
                     waiting.entry(key.clone()).or_default().insert(id);
                 }
@@ -541,7 +568,9 @@ impl PatternState {
             self.quit(m, child);
             return;
         }
-        let Some(state) = self.states.get_mut(&child) else { return };
+        let Some(state) = self.states.get_mut(&child) else {
+            return;
+        };
         state.parent = Parent::State(id);
         match self.kind(id) {
             Some(Kind::Every(children)) => children.push(child),
@@ -552,10 +581,14 @@ impl PatternState {
 
     /// Ends a state and all below it.
     fn quit(&mut self, m: Matching<'_>, id: StateId) {
-        let Some(state) = self.states.swap_remove(&id) else { return };
+        let Some(state) = self.states.swap_remove(&id) else {
+            return;
+        };
         match state.kind {
             Kind::Filter(key) => {
-                let Node::Filter { number, .. } = &m.pattern.nodes[state.node] else { return };
+                let Node::Filter { number, .. } = &m.pattern.nodes[state.node] else {
+                    return;
+                };
                 if let (Some(key), Some(waiting)) = (key, self.waiting.get_mut(*number))
                     && let Some(states) = waiting.get_mut(&key)
                 {
@@ -696,14 +729,20 @@ impl PatternState {
                 }
             }
             (Node::And(parts), Kind::And(children, matches)) => {
-                let Some(at) = children.iter().position(|child| *child == Some(from)) else { return };
+                let Some(at) = children.iter().position(|child| *child == Some(from)) else {
+                    return;
+                };
                 if ended {
                     children[at] = None;
                 }
                 if !ended || !matches!(m.pattern.nodes[parts[at]], Node::Not(_)) {
                     matches[at].push(tags.clone());
                 }
-                if matches.iter().enumerate().any(|(other, matches)| other != at && matches.is_empty()) {
+                if matches
+                    .iter()
+                    .enumerate()
+                    .any(|(other, matches)| other != at && matches.is_empty())
+                {
                     return;
                 }
                 let mut complete = vec![tags];
@@ -770,7 +809,16 @@ impl PatternState {
                     self.guard_ends(m, id);
                 }
             }
-            (Node::Repeat { count: wanted, inner, tags: collected }, Kind::Collect { matcher, count, events, .. }) => {
+            (
+                Node::Repeat {
+                    count: wanted,
+                    inner,
+                    tags: collected,
+                },
+                Kind::Collect {
+                    matcher, count, events, ..
+                },
+            ) => {
                 collect(&tags, collected, events);
                 *count += 1;
                 if ended {
@@ -784,7 +832,17 @@ impl PatternState {
                     self.again(m, id, *inner, &begun);
                 }
             }
-            (Node::Until { inner, tags: collected, .. }, Kind::Collect { matcher, until, count, events }) => {
+            (
+                Node::Until {
+                    inner, tags: collected, ..
+                },
+                Kind::Collect {
+                    matcher,
+                    until,
+                    count,
+                    events,
+                },
+            ) => {
                 if *until == Some(from) {
                     let tags = consolidate(&tags, collected, events);
                     if ended {

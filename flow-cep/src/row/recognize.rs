@@ -120,7 +120,12 @@ fn emit(pattern: &RowPatternPlan, program: &mut Vec<Instruction>) {
                 program[jump] = Instruction::Jump(end);
             }
         }
-        RowPatternPlan::Repeat { inner, min, max, greedy } => {
+        RowPatternPlan::Repeat {
+            inner,
+            min,
+            max,
+            greedy,
+        } => {
             let choose = |first: usize, second: usize| {
                 if *greedy {
                     Instruction::Either(first, second)
@@ -309,17 +314,23 @@ impl RecognizerState {
         };
         for partial in state.partial.drain(..).chain(std::iter::once(fresh)) {
             for place in &recognizer.reach[partial.place].0 {
-                let Some(Instruction::Variable(variable)) = recognizer.program.get(*place) else { continue };
+                let Some(Instruction::Variable(variable)) = recognizer.program.get(*place) else {
+                    continue;
+                };
                 let mut rows = partial.rows.clone();
                 rows.push((*variable, event.clone()));
-                let matches = plan.define.get(*variable).and_then(Option::as_ref).is_none_or(|condition| {
-                    let row = Row::Parts(0, parts(recognizer, &rows));
-                    let scope = MatchScope {
-                        rows: RowScope::of(env, &row),
-                        recent: &state.recent,
-                    };
-                    condition.eval(&scope).is_true()
-                });
+                let matches = plan
+                    .define
+                    .get(*variable)
+                    .and_then(Option::as_ref)
+                    .is_none_or(|condition| {
+                        let row = Row::Parts(0, parts(recognizer, &rows));
+                        let scope = MatchScope {
+                            rows: RowScope::of(env, &row),
+                            recent: &state.recent,
+                        };
+                        condition.eval(&scope).is_true()
+                    });
                 if !matches {
                     continue;
                 }
@@ -417,7 +428,9 @@ impl RecognizerState {
     /// Intervals have ended.
     pub(crate) fn fire(&mut self, recognizer: &Recognizer, env: Env<'_>) -> Vec<Row> {
         let mut results = Vec::new();
-        let Some(interval) = recognizer.plan.interval_ms else { return results };
+        let Some(interval) = recognizer.plan.interval_ms else {
+            return results;
+        };
         if self.due().is_none_or(|due| due > env.now_ms) {
             return results;
         }
@@ -427,7 +440,10 @@ impl RecognizerState {
         for state in self.partitions.values_mut() {
             let over = |begin_ms: i64| begin_ms + interval <= env.now_ms;
             state.partial.retain(|partial| !over(partial.begin_ms));
-            let (mut found, waiting) = state.waiting.drain(..).partition::<Vec<_>, _>(|found| over(found.begin_ms));
+            let (mut found, waiting) = state
+                .waiting
+                .drain(..)
+                .partition::<Vec<_>, _>(|found| over(found.begin_ms));
             state.waiting = waiting;
             longest_first(&mut found);
             Self::report(recognizer, env, state, found, &mut self.results, &mut results);
@@ -443,7 +459,14 @@ fn longest_first(found: &mut [Match]) {
 
 fn key(recognizer: &Recognizer, env: Env<'_>, row: &Row) -> Value {
     let scope = RowScope::of(env, row);
-    Value::List(recognizer.plan.partition_by.iter().map(|key| key.eval(&scope)).collect())
+    Value::List(
+        recognizer
+            .plan
+            .partition_by
+            .iter()
+            .map(|key| key.eval(&scope))
+            .collect(),
+    )
 }
 
 /// The measures of a match as an event.
@@ -469,6 +492,11 @@ fn measures(recognizer: &Recognizer, env: Env<'_>, found: &Match, number: u64) -
     Row::One(Arc::new(Event {
         id: number,
         shape: crate::row::WHOLE,
-        values: recognizer.plan.measures.iter().map(|measure| measure.expr.eval(&scope)).collect(),
+        values: recognizer
+            .plan
+            .measures
+            .iter()
+            .map(|measure| measure.expr.eval(&scope))
+            .collect(),
     }))
 }

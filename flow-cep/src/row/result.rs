@@ -120,11 +120,21 @@ impl Processing<'_> {
             group: group.map(|group| (group, self.plan.aggregates.as_slice())),
             entering,
         };
-        if !self.plan.having.as_ref().is_none_or(|having| having.eval(&scope).is_true()) {
+        if !self
+            .plan
+            .having
+            .as_ref()
+            .is_none_or(|having| having.eval(&scope).is_true())
+        {
             return;
         }
         into.push(ResultRow {
-            values: self.plan.columns.iter().map(|column| column.expr.eval(&scope)).collect(),
+            values: self
+                .plan
+                .columns
+                .iter()
+                .map(|column| column.expr.eval(&scope))
+                .collect(),
             order: self.plan.order_by.iter().map(|key| key.expr.eval(&scope)).collect(),
         });
     }
@@ -528,7 +538,11 @@ impl ResultState {
         let mut results = Results::default();
         let wants_old = p.wants_old();
         let mut passed: KeyMap<Value, Row> = KeyMap::default();
-        let moves = || new.iter().map(|row| (row, true)).chain(old.iter().map(|row| (row, false)));
+        let moves = || {
+            new.iter()
+                .map(|row| (row, true))
+                .chain(old.iter().map(|row| (row, false)))
+        };
         if p.plan.having.is_some() {
             self.apply(p, new, old);
         }
@@ -607,15 +621,6 @@ impl ResultState {
             }
         }
         result
-    }
-
-    /// The value of an aggregate of a group, for a table that it feeds.
-    pub(crate) fn aggregate(&self, plan: &SelectPlan, key: Option<&Value>, slot: usize, scope: &dyn Scope) -> Value {
-        let group = match key {
-            None => &self.all,
-            Some(key) => self.group(key),
-        };
-        group.value(&plan.aggregates, slot, Some(scope))
     }
 }
 

@@ -41,8 +41,7 @@ pub(crate) struct RowDelivery {
 enum Kind {
     Select(Box<Select>),
     On(Box<On>),
-    Window(CatalogId),
-    /// Only defines something.
+    /// Defines something; a named window's statement delivers its changes.
     Definition,
 }
 
@@ -126,6 +125,7 @@ fn used_columns(catalog: &Catalog, statements: &[StatementPlan]) -> Vec<Vec<bool
     // The plan's expressions number streams by their owner; rather than follow each numbering, a column is used if any
     // expression reads a column of that number. What is kept in vain is a value per row, not a wrong result.
     let mut numbers: Vec<bool> = Vec::new();
+    let mut whole_rows = false;
     let mut see = |expr: &Expr| {
         visit(expr, &mut |expr| match &expr.node {
             Node::Column { column, .. } | Node::Indexed { column, .. } | Node::Previous { column, .. } => {
@@ -134,6 +134,7 @@ fn used_columns(catalog: &Catalog, statements: &[StatementPlan]) -> Vec<Vec<bool
                 }
                 numbers[*column] = true;
             }
+            Node::Row(_) => whole_rows = true,
             _ => {}
         });
     };
@@ -151,7 +152,7 @@ fn used_columns(catalog: &Catalog, statements: &[StatementPlan]) -> Vec<Vec<bool
         .iter()
         .map(|event_type| {
             (0..event_type.types().len())
-                .map(|column| numbers.get(column).copied().unwrap_or(false))
+                .map(|column| whole_rows || numbers.get(column).copied().unwrap_or(false))
                 .collect()
         })
         .collect()
@@ -183,7 +184,7 @@ impl Runtime {
                     if let Some(maker) = window_makers.get_mut(*window) {
                         *maker = Some(at);
                     }
-                    Kind::Window(*window)
+                    Kind::Definition
                 }
                 Action::CreateTable(_)
                 | Action::CreateContext(_)
@@ -193,7 +194,7 @@ impl Runtime {
             let mut types = match &kind {
                 Kind::Select(select) => select.event_types(),
                 Kind::On(on) => on.event_types(),
-                Kind::Window(_) | Kind::Definition => Vec::new(),
+                Kind::Definition => Vec::new(),
             };
             types.sort_unstable();
             types.dedup();
@@ -262,8 +263,7 @@ impl Runtime {
     fn begin(&mut self, used_contexts: &[bool]) {
         for at in 0..self.contexts.len() {
             if used_contexts[at] {
-                let transition =
-                    self.contexts[at].begin(Env::plain(self.now_ms, &self.shapes, &self.shared, None));
+                let transition = self.contexts[at].begin(Env::plain(self.now_ms, &self.shapes, &self.shared, None));
                 self.apply_transition(at, transition);
                 self.schedule_context(at);
             }
@@ -294,8 +294,13 @@ impl Runtime {
 
     /// Whether anything listens to an event type.
     pub(crate) fn listens(&self, event_type: CatalogId) -> bool {
-        self.listeners.get(event_type).is_some_and(|listeners| !listeners.is_empty())
-            || self.context_listeners.get(event_type).is_some_and(|listeners| !listeners.is_empty())
+        self.listeners
+            .get(event_type)
+            .is_some_and(|listeners| !listeners.is_empty())
+            || self
+                .context_listeners
+                .get(event_type)
+                .is_some_and(|listeners| !listeners.is_empty())
     }
 
     /// The next delivery.
@@ -331,7 +336,7 @@ impl Runtime {
                 self.states[at].triggers.insert(id, instance);
                 due
             }
-            Kind::Window(_) | Kind::Definition => None,
+            Kind::Definition => None,
         };
         if let Some(due) = due {
             self.timers.push(Reverse((due, Target::Statement(at, id))));
@@ -489,7 +494,7 @@ impl Runtime {
                         };
                         self.act(at, id, &triggers);
                     }
-                    Kind::Window(_) | Kind::Definition => {}
+                    Kind::Definition => {}
                 }
                 self.schedule_statement(at, id);
             }
@@ -558,7 +563,7 @@ impl Runtime {
                 };
                 self.act(at, id, &triggers);
             }
-            Kind::Window(_) | Kind::Definition => {}
+            Kind::Definition => {}
         }
         self.schedule_statement(at, id);
     }
@@ -569,17 +574,23 @@ impl Runtime {
             return;
         }
         let moves = std::mem::take(&mut self.statements[at].sink.table_rows);
-        let Kind::Select(select) = &self.statements[at].kind else { return };
+        let Kind::Select(select) = &self.statements[at].kind else {
+            return;
+        };
         let Some(into) = &select.plan.into_table else { return };
         for (row, entering) in moves {
             let world = Self::world(self.now_ms, &self.shapes, &self.shared, &self.limits);
-            let Some(instance) = self.states[at].selects.get(&id) else { return };
+            let Some(instance) = self.states[at].selects.get(&id) else {
+                return;
+            };
             let keys = instance.group_key(select, &row, world);
             let key = table_key(&keys);
             let columns = self.catalog.tables.get(into.table).map_or(&[][..], |table| &table.keys);
             let keyed: Vec<(usize, Value)> = columns.iter().copied().zip(keys).collect();
             // The arguments are of the statement's rows; the table's group is taken out meanwhile.
-            let Some(table) = self.shared.tables.get_mut(into.table) else { return };
+            let Some(table) = self.shared.tables.get_mut(into.table) else {
+                return;
+            };
             let mut group = table.take_group(&key, &keyed);
             let env = Env::plain(self.now_ms, &self.shapes, &self.shared, instance.partition.as_ref());
             let scope = RowScope::of(env, &row);
@@ -588,9 +599,10 @@ impl Runtime {
                 now_ms: self.now_ms,
             };
             for (slot, column) in &into.columns {
-                if let (Some(place), Some(aggregate)) =
-                    (self.shared.tables[into.table].place(*column), select.plan.aggregates.get(*slot))
-                {
+                if let (Some(place), Some(aggregate)) = (
+                    self.shared.tables[into.table].place(*column),
+                    select.plan.aggregates.get(*slot),
+                ) {
                     group.move_one(place, aggregate, movement, &scope, entering);
                 }
             }
@@ -603,7 +615,9 @@ impl Runtime {
         for trigger in triggers {
             let world = Self::world(self.now_ms, &self.shapes, &self.shared, &self.limits);
             let statement = &mut self.statements[at];
-            let (Kind::On(on), Some(instance)) = (&statement.kind, self.states[at].triggers.get(&id)) else { return };
+            let (Kind::On(on), Some(instance)) = (&statement.kind, self.states[at].triggers.get(&id)) else {
+                return;
+            };
             let effects = instance.act(on, trigger, world, &mut statement.sink);
             let target = on.plan.target;
             for effect in effects {
@@ -717,7 +731,10 @@ impl Runtime {
             return;
         }
         if let Some(maker) = self.window_makers[window] {
-            self.statements[maker].sink.results.push(Results::whole(&change.new, &change.old));
+            self.statements[maker]
+                .sink
+                .results
+                .push(Results::whole(&change.new, &change.old));
         }
         self.window_changes.push_back((window, change.new, change.old));
     }
@@ -759,7 +776,7 @@ impl Runtime {
                         };
                         self.act(at, id, &triggers);
                     }
-                    Kind::Window(_) | Kind::Definition => {}
+                    Kind::Definition => {}
                 }
                 self.schedule_statement(at, id);
             }
@@ -789,7 +806,11 @@ impl Runtime {
                     let values = insert
                         .mapping
                         .iter()
-                        .map(|column| column.and_then(|column| row.values.get(column).cloned()).unwrap_or_default())
+                        .map(|column| {
+                            column
+                                .and_then(|column| row.values.get(column).cloned())
+                                .unwrap_or_default()
+                        })
                         .collect();
                     self.insert(insert.target, values);
                 }
@@ -808,7 +829,10 @@ impl Runtime {
                 counts[1] += refused.patterns;
                 counts[2] += refused.rows;
             }
-            for (kind, count) in [Refusal::Groups, Refusal::PatternStates, Refusal::WindowRows].into_iter().zip(counts) {
+            for (kind, count) in [Refusal::Groups, Refusal::PatternStates, Refusal::WindowRows]
+                .into_iter()
+                .zip(counts)
+            {
                 if count > 0 {
                     refusals.push((at, kind, count));
                 }
@@ -873,8 +897,14 @@ impl Runtime {
         }
         for at in 0..self.states.len() {
             let state = &self.states[at];
-            let selects = state.selects.iter().filter_map(|(id, instance)| Some((*id, instance.scheduled?)));
-            let triggers = state.triggers.iter().filter_map(|(id, instance)| Some((*id, instance.scheduled?)));
+            let selects = state
+                .selects
+                .iter()
+                .filter_map(|(id, instance)| Some((*id, instance.scheduled?)));
+            let triggers = state
+                .triggers
+                .iter()
+                .filter_map(|(id, instance)| Some((*id, instance.scheduled?)));
             for (id, due) in selects.chain(triggers) {
                 self.timers.push(Reverse((due, Target::Statement(at, id))));
             }

@@ -2,13 +2,13 @@
 
 use crate::expr::{Aggregate, ContextProperty, PreviousKind, Scope};
 use crate::plan::StreamPlan;
+use crate::plan::SubqueryPlan;
 use crate::row::aggregate::Group;
 use crate::row::context::Partition;
 use crate::row::event::{Event, Part, Row, Shape};
 use crate::row::named::Shared;
 use crate::row::subquery::Subquery;
 use crate::row::window::Window;
-use crate::plan::SubqueryPlan;
 use crate::value::Value;
 
 /// What all expressions of a statement's instance share.
@@ -26,7 +26,12 @@ pub(crate) struct Env<'a> {
 
 impl<'a> Env<'a> {
     /// An environment without subqueries and windows of its own.
-    pub(crate) fn plain(now_ms: i64, shapes: &'a [Shape], shared: &'a Shared, partition: Option<&'a Partition>) -> Self {
+    pub(crate) fn plain(
+        now_ms: i64,
+        shapes: &'a [Shape],
+        shared: &'a Shared,
+        partition: Option<&'a Partition>,
+    ) -> Self {
         Self {
             now_ms,
             shapes,
@@ -109,9 +114,7 @@ fn previous(env: &Env<'_>, row: &Row, kind: PreviousKind, stream: usize, offset:
                 .and_then(|offset| rows.iter().rev().nth(offset).copied())
                 .map_or(Value::Null, value)
         }
-        PreviousKind::PrevCount => {
-            i64::try_from(window.newest_first(from).count()).map_or(Value::Null, Value::Long)
-        }
+        PreviousKind::PrevCount => i64::try_from(window.newest_first(from).count()).map_or(Value::Null, Value::Long),
         PreviousKind::PrevWindow => Value::List(window.newest_first(from).map(value).collect()),
     }
 }
@@ -136,12 +139,13 @@ impl Scope for RowScope<'_> {
     fn row(&self, stream: usize) -> Value {
         self.row
             .and_then(|row| row.event(stream))
-            .map_or(Value::Null, |event| whole(event))
+            .map_or(Value::Null, |event| whole(&self.env, event))
     }
 
     fn aggregate(&self, slot: usize) -> Value {
-        self.group
-            .map_or(Value::Null, |(group, aggregates)| group.value(aggregates, slot, Some(self)))
+        self.group.map_or(Value::Null, |(group, aggregates)| {
+            group.value(aggregates, slot, Some(self))
+        })
     }
 
     fn previous(&self, kind: PreviousKind, stream: usize, offset: i64, column: usize) -> Value {
@@ -152,19 +156,23 @@ impl Scope for RowScope<'_> {
     }
 
     fn subquery(&self, slot: usize) -> Value {
-        self.env.subquery(slot, |state, plan| state.scalar(plan, &self.env, self))
+        self.env
+            .subquery(slot, |state, plan| state.scalar(plan, &self.env, self))
     }
 
     fn subquery_exists(&self, slot: usize) -> bool {
-        self.env.subquery(slot, |state, plan| state.exists(plan, &self.env, self))
+        self.env
+            .subquery(slot, |state, plan| state.exists(plan, &self.env, self))
     }
 
     fn subquery_contains(&self, slot: usize, value: &Value) -> Value {
-        self.env.subquery(slot, |state, plan| state.contains(plan, &self.env, self, value))
+        self.env
+            .subquery(slot, |state, plan| state.contains(plan, &self.env, self, value))
     }
 
     fn subquery_values(&self, slot: usize) -> Vec<Value> {
-        self.env.subquery(slot, |state, plan| state.values(plan, &self.env, self))
+        self.env
+            .subquery(slot, |state, plan| state.values(plan, &self.env, self))
     }
 
     fn table_column(&self, table: usize, keys: &[Value], column: usize) -> Value {
@@ -182,9 +190,16 @@ impl Scope for RowScope<'_> {
     }
 }
 
-/// All values of an event that are kept, as a list.
-pub(crate) fn whole(event: &Event) -> Value {
-    Value::List(event.values.iter().cloned().collect())
+/// An event as one value.
+pub(crate) fn whole(env: &Env<'_>, event: &Event) -> Value {
+    match env.shapes.get(event.shape as usize) {
+        Some(shape @ Shape::Used { slots, .. }) => Value::Row(
+            (0..slots.len())
+                .map(|column| shape.value(&event.values, column).cloned().unwrap_or_default())
+                .collect(),
+        ),
+        _ => Value::Row(event.values.iter().cloned().collect()),
+    }
 }
 
 /// An event under test as stream 0, with what stands behind it from stream 1 on: tags, an outer row, a trigger.
@@ -241,7 +256,11 @@ impl Scope for PairScope<'_> {
 
     fn indexed(&self, stream: usize, index: i64, column: usize) -> Value {
         let Some(behind) = stream.checked_sub(1) else {
-            return if index == 0 { self.column(0, column) } else { Value::Null };
+            return if index == 0 {
+                self.column(0, column)
+            } else {
+                Value::Null
+            };
         };
         match self.behind {
             Behind::Outer(outer) => outer.indexed(behind, index, column),
@@ -262,35 +281,40 @@ impl Scope for PairScope<'_> {
 
     fn row(&self, stream: usize) -> Value {
         if stream == 0 {
-            return self.event.map_or(Value::Null, |event| whole(event));
+            return self.event.map_or(Value::Null, |event| whole(&self.env, event));
         }
         match self.behind {
             Behind::Outer(outer) => outer.row(stream - 1),
             _ => self
                 .behind_event(stream - 1)
-                .map_or(Value::Null, |event| whole(event)),
+                .map_or(Value::Null, |event| whole(&self.env, event)),
         }
     }
 
     fn aggregate(&self, slot: usize) -> Value {
-        self.group
-            .map_or(Value::Null, |(group, aggregates)| group.value(aggregates, slot, Some(self)))
+        self.group.map_or(Value::Null, |(group, aggregates)| {
+            group.value(aggregates, slot, Some(self))
+        })
     }
 
     fn subquery(&self, slot: usize) -> Value {
-        self.env.subquery(slot, |state, plan| state.scalar(plan, &self.env, self))
+        self.env
+            .subquery(slot, |state, plan| state.scalar(plan, &self.env, self))
     }
 
     fn subquery_exists(&self, slot: usize) -> bool {
-        self.env.subquery(slot, |state, plan| state.exists(plan, &self.env, self))
+        self.env
+            .subquery(slot, |state, plan| state.exists(plan, &self.env, self))
     }
 
     fn subquery_contains(&self, slot: usize, value: &Value) -> Value {
-        self.env.subquery(slot, |state, plan| state.contains(plan, &self.env, self, value))
+        self.env
+            .subquery(slot, |state, plan| state.contains(plan, &self.env, self, value))
     }
 
     fn subquery_values(&self, slot: usize) -> Vec<Value> {
-        self.env.subquery(slot, |state, plan| state.values(plan, &self.env, self))
+        self.env
+            .subquery(slot, |state, plan| state.values(plan, &self.env, self))
     }
 
     fn table_column(&self, table: usize, keys: &[Value], column: usize) -> Value {

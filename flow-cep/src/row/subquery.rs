@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::expr::Scope;
 use crate::plan::{SourcePlan, SubqueryPlan};
 use crate::row::KeyMap;
 use crate::row::aggregate::{Group, Movement};
@@ -9,7 +10,6 @@ use crate::row::event::Row;
 use crate::row::index::{Index, key_in};
 use crate::row::scope::{Behind, Env, PairScope};
 use crate::row::window::{Change, Moment, Window};
-use crate::expr::Scope;
 use crate::value::Value;
 
 /// The state of a subquery.
@@ -38,9 +38,10 @@ impl Subquery {
     /// An empty one.
     pub(crate) fn new(plan: &SubqueryPlan, now_ms: i64) -> Self {
         let window = match plan.stream.source {
-            SourcePlan::Events(_) | SourcePlan::Pattern(_) => {
-                Some(Window::new(plan.stream.window.as_ref().unwrap_or(&crate::plan::WindowPlan::KeepAll), now_ms))
-            }
+            SourcePlan::Events(_) | SourcePlan::Pattern(_) => Some(Window::new(
+                plan.stream.window.as_ref().unwrap_or(&crate::plan::WindowPlan::KeepAll),
+                now_ms,
+            )),
             SourcePlan::NamedWindow { .. } | SourcePlan::Table { .. } => None,
         };
         Self {
@@ -54,7 +55,9 @@ impl Subquery {
 
     /// An event arrives in its stream.
     pub(crate) fn insert(&mut self, plan: &SubqueryPlan, row: &Row, env: &Env<'_>) {
-        let (Some(window), Some(window_plan)) = (&mut self.window, &plan.stream.window) else { return };
+        let (Some(window), Some(window_plan)) = (&mut self.window, &plan.stream.window) else {
+            return;
+        };
         let mut change = Change::default();
         let moment = Moment {
             now_ms: env.now_ms,
@@ -66,7 +69,9 @@ impl Subquery {
 
     /// Its window's time has come.
     pub(crate) fn fire(&mut self, plan: &SubqueryPlan, env: &Env<'_>) {
-        let (Some(window), Some(window_plan)) = (&mut self.window, &plan.stream.window) else { return };
+        let (Some(window), Some(window_plan)) = (&mut self.window, &plan.stream.window) else {
+            return;
+        };
         let mut change = Change::default();
         window.fire(window_plan, env.now_ms, &mut change);
         self.absorb(plan, &change, env);
@@ -78,11 +83,17 @@ impl Subquery {
                 return;
             }
             for row in &change.new {
-                let key = key_in(plan.equal.iter().map(|(inner, _)| inner), &pair(env, row, Behind::Nothing));
+                let key = key_in(
+                    plan.equal.iter().map(|(inner, _)| inner),
+                    &pair(env, row, Behind::Nothing),
+                );
                 self.index.insert(key, row);
             }
             for row in &change.old {
-                let key = key_in(plan.equal.iter().map(|(inner, _)| inner), &pair(env, row, Behind::Nothing));
+                let key = key_in(
+                    plan.equal.iter().map(|(inner, _)| inner),
+                    &pair(env, row, Behind::Nothing),
+                );
                 self.index.remove(key, row);
             }
             return;
@@ -90,7 +101,11 @@ impl Subquery {
         for (rows, entering) in [(&change.new, true), (&change.old, false)] {
             for row in rows {
                 let scope = pair(env, row, Behind::Nothing);
-                if !plan.condition.as_ref().is_none_or(|condition| condition.eval(&scope).is_true()) {
+                if !plan
+                    .condition
+                    .as_ref()
+                    .is_none_or(|condition| condition.eval(&scope).is_true())
+                {
                     continue;
                 }
                 let movement = Movement {
@@ -128,7 +143,11 @@ impl Subquery {
     fn each(&self, plan: &SubqueryPlan, env: &Env<'_>, outer: &dyn Scope, visit: &mut dyn FnMut(&Row) -> bool) {
         let mut test = |row: &Row| {
             let scope = pair(env, row, Behind::Outer(outer));
-            if plan.condition.as_ref().is_none_or(|condition| condition.eval(&scope).is_true()) {
+            if plan
+                .condition
+                .as_ref()
+                .is_none_or(|condition| condition.eval(&scope).is_true())
+            {
                 visit(row)
             } else {
                 true
@@ -191,7 +210,9 @@ impl Subquery {
             } else {
                 Value::List(plan.group_by.iter().map(|key| key.eval(&scope)).collect())
             };
-            let (group, first) = groups.entry(key).or_insert_with(|| (Group::new(&plan.aggregates), None));
+            let (group, first) = groups
+                .entry(key)
+                .or_insert_with(|| (Group::new(&plan.aggregates), None));
             let movement = Movement {
                 row: row.id(),
                 now_ms: env.now_ms,
@@ -217,14 +238,20 @@ impl Subquery {
             group: Some((group, &plan.aggregates)),
         };
         let passes = plan.having.as_ref().is_none_or(|having| having.eval(&scope).is_true());
-        passes.then(|| plan.column.as_ref().map_or(Value::Bool(true), |column| column.eval(&scope)))
+        passes.then(|| {
+            plan.column
+                .as_ref()
+                .map_or(Value::Bool(true), |column| column.eval(&scope))
+        })
     }
 
     /// Its column's values for the rows that meet the condition.
     pub(crate) fn values(&self, plan: &SubqueryPlan, env: &Env<'_>, outer: &dyn Scope) -> Vec<Value> {
         if !plan.aggregates.is_empty() || !plan.group_by.is_empty() {
             if self.incremental(plan) {
-                return Self::of_group(plan, env, outer, &self.group, None).into_iter().collect();
+                return Self::of_group(plan, env, outer, &self.group, None)
+                    .into_iter()
+                    .collect();
             }
             return self
                 .groups(plan, env, outer)
@@ -238,7 +265,11 @@ impl Subquery {
         let mut values = Vec::new();
         self.each(plan, env, outer, &mut |row| {
             let scope = pair(env, row, Behind::Outer(outer));
-            values.push(plan.column.as_ref().map_or(Value::Bool(true), |column| column.eval(&scope)));
+            values.push(
+                plan.column
+                    .as_ref()
+                    .map_or(Value::Bool(true), |column| column.eval(&scope)),
+            );
             true
         });
         values
@@ -261,10 +292,18 @@ impl Subquery {
                 found = plan.column.as_ref().map(|column| column.eval(&scope));
                 !several
             });
-            return if several { Value::Null } else { found.unwrap_or_default() };
+            return if several {
+                Value::Null
+            } else {
+                found.unwrap_or_default()
+            };
         }
         let mut values = self.values(plan, env, outer);
-        if values.len() == 1 { values.swap_remove(0) } else { Value::Null }
+        if values.len() == 1 {
+            values.swap_remove(0)
+        } else {
+            Value::Null
+        }
     }
 
     /// Whether a row meets the condition.

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{Expr, Scope};
-use crate::plan::{
-    CatalogId, InsertTarget, MergeActionPlan, OnActionPlan, OnPlan, SourcePlan,
-};
+use crate::plan::{CatalogId, InsertTarget, MergeActionPlan, OnActionPlan, OnPlan, SourcePlan};
 use crate::row::context::Partition;
 use crate::row::event::{EventRef, Part, Row};
 use crate::row::instance::{Sink, World, conditions_hold, event_passes};
@@ -78,7 +76,12 @@ impl OnInstance {
             partition,
             scheduled: None,
             pattern: on.pattern.as_ref().map(|_| PatternState::default()),
-            subqueries: on.plan.subqueries.iter().map(|plan| Subquery::new(plan, world.now_ms)).collect(),
+            subqueries: on
+                .plan
+                .subqueries
+                .iter()
+                .map(|plan| Subquery::new(plan, world.now_ms))
+                .collect(),
             next_match: 0,
         };
         let mut state = instance.pattern.take();
@@ -111,7 +114,9 @@ impl OnInstance {
             .subqueries
             .iter()
             .filter_map(|subquery| subquery.window.as_ref().and_then(crate::row::window::Window::due));
-        subqueries.chain(self.pattern.as_ref().and_then(PatternState::due)).min()
+        subqueries
+            .chain(self.pattern.as_ref().and_then(PatternState::due))
+            .min()
     }
 
     /// An event arrives: the rows that trigger.
@@ -146,7 +151,10 @@ impl OnInstance {
             SourcePlan::NamedWindow { window, conditions } if *window == named => {
                 let env = self.env(on, world);
                 new.iter()
-                    .filter(|row| row.event(0).is_some_and(|event| conditions_hold(conditions, event, env)))
+                    .filter(|row| {
+                        row.event(0)
+                            .is_some_and(|event| conditions_hold(conditions, event, env))
+                    })
                     .cloned()
                     .collect()
             }
@@ -201,9 +209,12 @@ impl OnInstance {
             })
         };
         match on.plan.target {
-            Some(InsertTarget::Window(window)) => {
-                world.shared.window_rows(window).filter(|row| holds(row)).cloned().collect()
-            }
+            Some(InsertTarget::Window(window)) => world
+                .shared
+                .window_rows(window)
+                .filter(|row| holds(row))
+                .cloned()
+                .collect(),
             Some(InsertTarget::Table(table)) => {
                 world.shared.table_rows(&env, table).into_iter().filter(holds).collect()
             }
@@ -277,12 +288,21 @@ impl OnInstance {
                 for target in &candidates {
                     let scope = pair(env, target.as_ref(), trigger);
                     let clause = clauses.iter().find(|clause| {
-                        clause.matched == target.is_some() && clause.condition.as_ref().is_none_or(|c| c.eval(&scope).is_true())
+                        clause.matched == target.is_some()
+                            && clause.condition.as_ref().is_none_or(|c| c.eval(&scope).is_true())
                     });
                     for action in clause.map_or(&[][..], |clause| &clause.actions) {
-                        let applies = |condition: &Option<Expr>| condition.as_ref().is_none_or(|c| c.eval(&scope).is_true());
+                        let applies =
+                            |condition: &Option<Expr>| condition.as_ref().is_none_or(|c| c.eval(&scope).is_true());
                         match (action, target) {
-                            (MergeActionPlan::Insert { target, values, condition }, _) if applies(condition) => {
+                            (
+                                MergeActionPlan::Insert {
+                                    target,
+                                    values,
+                                    condition,
+                                },
+                                _,
+                            ) if applies(condition) => {
                                 let values = values.iter().map(|value| value.eval(&scope)).collect();
                                 effects.push(Effect::Insert(*target, values));
                             }

@@ -2,8 +2,8 @@
 
 use crate::expr::{Aggregate, Expr, LikePattern, Node, RegexpPattern};
 use crate::plan::{
-    Action, Context, ContextKind, ContextPoint, FilterPlan, MergeActionPlan, OnActionPlan, PatternNode, SelectPlan, SourcePlan,
-    StatementPlan, StreamPlan, SubqueryPlan, WindowPlan,
+    Action, Context, ContextKind, ContextPoint, FilterPlan, MergeActionPlan, OnActionPlan, PatternNode, SelectPlan,
+    SourcePlan, StatementPlan, StreamPlan, SubqueryPlan, WindowPlan,
 };
 
 /// Calls with an expression and all below it.
@@ -83,7 +83,10 @@ pub(crate) fn visit(expr: &Expr, see: &mut dyn FnMut(&Expr)) {
 pub(crate) fn streams_of(expr: &Expr) -> Vec<usize> {
     let mut streams = Vec::new();
     visit(expr, &mut |expr| match &expr.node {
-        Node::Column { stream, .. } | Node::Indexed { stream, .. } | Node::Previous { stream, .. } | Node::Row(stream) => {
+        Node::Column { stream, .. }
+        | Node::Indexed { stream, .. }
+        | Node::Previous { stream, .. }
+        | Node::Row(stream) => {
             streams.push(*stream);
         }
         _ => {}
@@ -158,7 +161,9 @@ fn of_pattern(node: &PatternNode, see: &mut dyn FnMut(&Expr)) {
 fn of_stream(stream: &StreamPlan, see: &mut dyn FnMut(&Expr)) {
     match &stream.source {
         SourcePlan::Events(filter) => of_filter(filter, see),
-        SourcePlan::NamedWindow { conditions, .. } | SourcePlan::Table { conditions, .. } => conditions.iter().for_each(&mut *see),
+        SourcePlan::NamedWindow { conditions, .. } | SourcePlan::Table { conditions, .. } => {
+            conditions.iter().for_each(&mut *see)
+        }
         SourcePlan::Pattern(pattern) => of_pattern(&pattern.root, see),
     }
     if let Some(window) = &stream.window {
@@ -178,7 +183,10 @@ fn of_subquery(subquery: &SubqueryPlan, see: &mut dyn FnMut(&Expr)) {
     subquery.group_by.iter().for_each(&mut *see);
     subquery.column.iter().for_each(&mut *see);
     subquery.having.iter().for_each(&mut *see);
-    subquery.aggregates.iter().for_each(|aggregate| of_aggregate(aggregate, see));
+    subquery
+        .aggregates
+        .iter()
+        .for_each(|aggregate| of_aggregate(aggregate, see));
     for (inner, outer) in &subquery.equal {
         see(inner);
         see(outer);
@@ -191,14 +199,20 @@ fn of_select(select: &SelectPlan, see: &mut dyn FnMut(&Expr)) {
         recognize.partition_by.iter().for_each(&mut *see);
         recognize.define.iter().flatten().for_each(&mut *see);
         recognize.measures.iter().for_each(|measure| see(&measure.expr));
-        recognize.aggregates.iter().for_each(|(_, aggregate)| of_aggregate(aggregate, see));
+        recognize
+            .aggregates
+            .iter()
+            .for_each(|(_, aggregate)| of_aggregate(aggregate, see));
     }
     select.condition.iter().for_each(&mut *see);
     select.group_by.iter().for_each(&mut *see);
     select.having.iter().for_each(&mut *see);
     select.columns.iter().for_each(|column| see(&column.expr));
     select.order_by.iter().for_each(|key| see(&key.expr));
-    select.aggregates.iter().for_each(|aggregate| of_aggregate(aggregate, see));
+    select
+        .aggregates
+        .iter()
+        .for_each(|aggregate| of_aggregate(aggregate, see));
     select.subqueries.iter().for_each(|subquery| of_subquery(subquery, see));
 }
 

@@ -22,15 +22,6 @@ pub(crate) struct Change {
     pub(crate) old: Vec<Row>,
 }
 
-impl Change {
-    /// Makes it ready for another use.
-    pub(crate) fn clear(&mut self) {
-        self.updated = false;
-        self.new.clear();
-        self.old.clear();
-    }
-}
-
 /// The time and the means to evaluate a window's expressions over a row.
 pub(crate) struct Moment<'a> {
     /// The engine's time.
@@ -144,7 +135,9 @@ impl Window {
                 Self::Batch {
                     current: Vec::new(),
                     last: Vec::new(),
-                    due: reference.filter(|_| *start_eager).map(|reference| next_on_grid(now_ms, reference, *ms)),
+                    due: reference
+                        .filter(|_| *start_eager)
+                        .map(|reference| next_on_grid(now_ms, reference, *ms)),
                     reference,
                     oldest: None,
                 }
@@ -229,7 +222,11 @@ impl Window {
             Self::Queue { entries, .. } => Box::new(entries.iter().rev().map(|(_, row)| row)),
             Self::Batch { current, last, .. } => {
                 let within = last.binary_search_by_key(&from.id(), Row::id).is_ok();
-                Box::new(if within { last.iter().rev() } else { current.iter().rev() })
+                Box::new(if within {
+                    last.iter().rev()
+                } else {
+                    current.iter().rev()
+                })
             }
             _ => self.rows(),
         }
@@ -361,7 +358,14 @@ impl Window {
                 let order: Vec<Value> = keys.iter().map(|key| (moment.eval)(&key.expr, row)).collect();
                 // A new row comes before those that are its equals, so that of these the oldest leaves first.
                 let at = rows.partition_point(|entry| compare_keys(keys, &entry.keys, &order).is_lt());
-                rows.insert(at, SortedEntry { keys: order, unique: Value::Null, row: row.clone() });
+                rows.insert(
+                    at,
+                    SortedEntry {
+                        keys: order,
+                        unique: Value::Null,
+                        row: row.clone(),
+                    },
+                );
                 if rows.len() as u64 > *length {
                     change.old.extend(rows.pop().map(|entry| entry.row));
                 }
@@ -374,7 +378,14 @@ impl Window {
                     change.old.push(rows.remove(at).row);
                 }
                 let at = rows.partition_point(|entry| compare_keys(keys, &entry.keys, &order).is_le());
-                rows.insert(at, SortedEntry { keys: order, unique, row: row.clone() });
+                rows.insert(
+                    at,
+                    SortedEntry {
+                        keys: order,
+                        unique,
+                        row: row.clone(),
+                    },
+                );
                 if rows.len() as u64 > *length {
                     change.old.extend(rows.pop().map(|entry| entry.row));
                 }
