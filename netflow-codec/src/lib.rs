@@ -41,6 +41,7 @@ mod cache;
 pub mod columns;
 mod decoder;
 pub mod element;
+pub mod encode;
 mod error;
 mod header;
 mod limits;

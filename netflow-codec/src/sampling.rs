@@ -99,6 +99,7 @@ impl Sampling {
 
     /// The rate of all flows whose template has none of the fields that could tell one apart from another; `None` if
     /// rates must be told record by record.
+    #[cfg(feature = "arrow")]
     pub(crate) fn uniform_rate(&self, template: &crate::template::Template, header: &Header) -> Option<u32> {
         if header.version == Version::V5 {
             return Some(u32::from(header.sampling & 0x3FFF));

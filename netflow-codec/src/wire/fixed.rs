@@ -96,6 +96,15 @@ fn start(input: &[u8], version: Version) -> IResult<&[u8], Header> {
     Ok((input, header))
 }
 
+/// Bytes of a record of a version without templates.
+pub(crate) fn record_length(version: Version) -> Option<usize> {
+    match version {
+        Version::V1 | Version::V7 => Some(52),
+        Version::V5 => Some(48),
+        Version::V9 | Version::Ipfix => None,
+    }
+}
+
 /// The layouts of v1, v5 and v7 records.
 #[derive(Clone, Debug)]
 pub(crate) struct FixedLayouts {
@@ -208,10 +217,9 @@ mod tests {
     #[test]
     fn layouts_have_the_lengths_of_ciscos_tables() {
         let layouts = FixedLayouts::new();
-        let length = |version| layouts.of(version).and_then(|template| template.record_length());
-        assert_eq!(length(Version::V1), Some(52));
-        assert_eq!(length(Version::V5), Some(48));
-        assert_eq!(length(Version::V7), Some(52));
-        assert_eq!(length(Version::V9), None);
+        for version in [Version::V1, Version::V5, Version::V7, Version::V9, Version::Ipfix] {
+            let length = layouts.of(version).and_then(|template| template.record_length());
+            assert_eq!(length, record_length(version), "{version}");
+        }
     }
 }

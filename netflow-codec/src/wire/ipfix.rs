@@ -29,7 +29,7 @@ pub(crate) const TEMPLATES: u16 = 2;
 pub(crate) const OPTIONS_TEMPLATES: u16 = 3;
 
 /// The bit that says that an enterprise number follows (RFC 7011 §3.2).
-const ENTERPRISE_BIT: u16 = 0x8000;
+pub(crate) const ENTERPRISE_BIT: u16 = 0x8000;
 
 pub(crate) fn header(input: &[u8]) -> IResult<&[u8], (Header, Option<u16>)> {
     let (input, _version) = be_u16(input)?;
