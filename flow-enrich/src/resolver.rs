@@ -40,7 +40,7 @@ struct Cells {
     router: i32,
     interface: i32,
     vlan: u16,
-    flags: u16,
+    flags: u8,
 }
 
 /// Bits of [`Cells::flags`].
@@ -108,7 +108,7 @@ impl Resolver {
                 IpNet::V4(prefix) => v4.push((prefix, answer)),
                 IpNet::V6(prefix) => v6.push((prefix, answer)),
             }
-            let flag = |is_set: bool, bit: u32| u16::from(is_set) << bit;
+            let flag = |is_set: bool, bit: u32| u8::from(is_set) << bit;
             cells.push(Cells {
                 name: names.key(&subnet.name),
                 router: subnet.router.as_deref().map_or(0, |text| routers.key(text)),
@@ -204,19 +204,17 @@ impl Resolver {
                     }
                 }
             }
-            let mut words = [0_u64; 5];
-            for (row, &answer) in answers.iter().take(chunk.len()).enumerate() {
-                let cells = self.cells[answer as usize];
-                names.push(cells.name);
-                routers.push(cells.router);
-                interfaces.push(cells.interface);
-                vlans.push(cells.vlan);
-                let flags = u64::from(cells.flags);
-                for (bit, word) in words.iter_mut().enumerate() {
-                    *word |= (flags >> bit & 1) << row;
-                }
+            let mut cells = [Cells::default(); WORD_ROWS];
+            for (cells, &answer) in cells.iter_mut().zip(&answers[..chunk.len()]) {
+                *cells = self.cells[answer as usize];
             }
-            for (bitmap, word) in bitmaps.iter_mut().zip(words) {
+            let rows = &cells[..chunk.len()];
+            names.extend(rows.iter().map(|cells| cells.name));
+            routers.extend(rows.iter().map(|cells| cells.router));
+            interfaces.extend(rows.iter().map(|cells| cells.interface));
+            vlans.extend(rows.iter().map(|cells| cells.vlan));
+            // Rows behind the end have no flags set.
+            for (bitmap, word) in bitmaps.iter_mut().zip(flag_words(&cells)) {
                 bitmap.push(word);
             }
         }
@@ -234,5 +232,45 @@ impl Resolver {
             interface: text(interfaces, has_interface, &self.interfaces)?,
             vlan: UInt16Array::new(vlans.into(), validity(has_vlan)),
         })
+    }
+}
+
+/// The flags of 64 rows, a word for each of the five flags: bit `row` of word `flag` is bit `flag` of that row's flags.
+fn flag_words(rows: &[Cells; WORD_ROWS]) -> [u64; 5] {
+    let mut words = [[0_u8; 8]; 5];
+    for (eight, rows) in rows.as_chunks::<8>().0.iter().enumerate() {
+        let bits = transpose(u64::from_le_bytes(rows.map(|cells| cells.flags))).to_le_bytes();
+        for (word, byte) in words.iter_mut().zip(bits) {
+            word[eight] = byte;
+        }
+    }
+    words.map(u64::from_le_bytes)
+}
+
+/// Turns eight bytes of eight bits by their diagonal: bit `a` of byte `b` becomes bit `b` of byte `a`.
+fn transpose(bits: u64) -> u64 {
+    // Swaps the two off-diagonal quarters of each 2 × 2 square, then of each 4 × 4, then of the whole.
+    let swap = |bits: u64, mask: u64, distance: u32| {
+        let differing = (bits ^ (bits >> distance)) & mask;
+        bits ^ differing ^ (differing << distance)
+    };
+    let bits = swap(bits, 0x00aa_00aa_00aa_00aa, 7);
+    let bits = swap(bits, 0x0000_cccc_0000_cccc, 14);
+    swap(bits, 0x0000_0000_f0f0_f0f0, 28)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transposing_swaps_bit_and_byte() {
+        for (byte, bit) in (0..8).flat_map(|byte| (0..8).map(move |bit| (byte, bit))) {
+            assert_eq!(
+                transpose(1 << (8 * byte + bit)),
+                1 << (8 * bit + byte),
+                "bit {bit} of byte {byte}"
+            );
+        }
     }
 }

@@ -163,8 +163,6 @@ fn slot_of(slot: u32, bits: u32) -> usize {
 #[derive(Debug, Clone)]
 struct Trie6 {
     root: u32,
-    /// Most tables on the way to an answer.
-    depth: u32,
     tables: Vec<Table6>,
     /// The tables' slots, one table after the other.
     slots: Vec<u32>,
@@ -188,21 +186,19 @@ impl Trie6 {
         prefixes.sort_unstable_by_key(|(prefix, _)| (prefix.network(), prefix.prefix_len()));
         let mut trie = Self {
             root: NO_ANSWER,
-            depth: 0,
             tables: Vec::new(),
             slots: Vec::new(),
         };
         // A /0 covers every slot of the first table, but leaves that table no byte to skip to: it is the answer beside.
         let everything = prefixes.iter().position(|(prefix, _)| prefix.prefix_len() == 0);
         let answer = everything.map_or(NO_ANSWER, |at| prefixes.remove(at).1);
-        trie.root = trie.compile(&prefixes, answer, 0);
+        trie.root = trie.compile(&prefixes, answer);
         trie
     }
 
     /// Compiles sorted prefixes that share their bits down to a table's byte; each is longer than the bits that led
-    /// here. `covering` is the answer of the longest prefix that covers them all, `above` counts the tables before.
-    /// Every call goes at least one of 16 bytes further down, which bounds the recursion.
-    fn compile(&mut self, prefixes: &[(Ipv6Net, u32)], covering: u32, above: u32) -> u32 {
+    /// here. `covering` is the answer of the longest prefix that covers them all. Every call goes at least one of 16 bytes further down, which bounds the recursion.
+    fn compile(&mut self, prefixes: &[(Ipv6Net, u32)], covering: u32) -> u32 {
         let (Some((first, _)), Some((last, _))) = (prefixes.first(), prefixes.last()) else {
             return covering;
         };
@@ -216,7 +212,6 @@ impl Trie6 {
         let byte = ((first ^ last).leading_zeros().min(shortest - 1) / 8).min(15);
         let shift = 120 - 8 * byte;
         let path_mask = if byte == 0 { 0 } else { u128::MAX << (shift + 8) };
-        self.depth = self.depth.max(above + 1);
         let table = grow(&mut self.slots, covering);
         self.tables.push(Table6 {
             path_mask,
@@ -242,7 +237,7 @@ impl Trie6 {
         let byte_of = |(prefix, _): &(Ipv6Net, u32)| low_byte(bits_of(prefix) >> shift);
         for group in long.chunk_by(|a, b| byte_of(a) == byte_of(b)) {
             let slot = base + byte_of(&group[0]);
-            self.slots[slot] = self.compile(group, self.slots[slot], above + 1);
+            self.slots[slot] = self.compile(group, self.slots[slot]);
         }
         table | TABLE
     }
@@ -250,14 +245,15 @@ impl Trie6 {
     #[inline]
     fn lookup(&self, address: u128) -> u32 {
         let mut slot = self.root;
-        // As for IPv4: the same number of steps for every address, and no branch on what was loaded.
-        for _ in 0..self.depth {
-            let leads_on = mask_of(slot & TABLE != 0);
-            let number = (slot & !TABLE & leads_on) as usize;
+        // Here a branch pays: nearly all prefixes are of one or two lengths, so it is guessed well, and choosing by
+        // mask among 128-bit paths takes twice as long.
+        while slot & TABLE != 0 {
+            let number = (slot & !TABLE) as usize;
             let table = &self.tables[number];
-            let is_on_path = mask_of(address & table.path_mask == table.path);
-            let found = self.slots[number * SLOTS + low_byte(address >> table.shift)];
-            slot = select(leads_on, select(is_on_path, found, table.otherwise), slot);
+            if address & table.path_mask != table.path {
+                return table.otherwise;
+            }
+            slot = self.slots[number * SLOTS + low_byte(address >> table.shift)];
         }
         slot
     }
