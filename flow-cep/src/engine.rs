@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
+use arrow_array::{Array, RecordBatch};
 use serde::{Deserialize, Serialize};
 
 use crate::event_type::EventType;
@@ -177,7 +177,6 @@ pub struct Engine {
     runtime: Runtime,
     texts: Texts,
     output: VecDeque<Delivery>,
-    scratch: Vec<Value>,
 }
 
 impl fmt::Debug for Engine {
@@ -235,7 +234,6 @@ impl Engine {
             deployed,
             texts: Texts::default(),
             output: VecDeque::new(),
-            scratch: Vec::new(),
         };
         engine.collect();
         engine
@@ -277,7 +275,7 @@ impl Engine {
     }
 
     fn push_rows(&mut self, event_type: CatalogId, time: usize, batch: &RecordBatch) {
-        let times = Column::new(batch.column(time), &mut self.texts);
+        let times = self.times(batch.column(time));
         let listens = self.runtime.listens(event_type);
         let columns: Vec<Column<'_>> = self
             .runtime
@@ -285,19 +283,30 @@ impl Engine {
             .into_iter()
             .map(|column| Column::new(batch.column(column), &mut self.texts))
             .collect();
-        for row in 0..batch.num_rows() {
-            if let Some(time) = times.value(row, &mut self.texts).as_long()
-                && time > self.runtime.now_ms()
-            {
+        for (row, time) in times.into_iter().enumerate() {
+            if time > self.runtime.now_ms() {
                 self.runtime.advance(time);
             }
             if listens {
-                for column in &columns {
-                    self.scratch.push(column.value(row, &mut self.texts));
-                }
-                self.runtime.event(event_type, &mut self.scratch);
+                let texts = &mut self.texts;
+                self.runtime
+                    .event(event_type, columns.len(), |place| columns[place].value(row, texts));
             }
         }
+    }
+
+    /// The engine's time at each row: never before the clock, nor before that of an earlier row.
+    fn times(&mut self, column: &arrow_array::ArrayRef) -> Vec<i64> {
+        let times = Column::new(column, &mut self.texts);
+        let mut now = self.runtime.now_ms();
+        (0..column.len())
+            .map(|row| {
+                if let Some(time) = times.value(row, &mut self.texts).as_long() {
+                    now = now.max(time);
+                }
+                now
+            })
+            .collect()
     }
 
     /// Moves the clock; it does not go back.

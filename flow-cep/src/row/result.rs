@@ -8,7 +8,7 @@ use std::sync::Arc;
 use indexmap::map::Entry;
 use serde::{Deserialize, Serialize};
 
-use crate::expr::{Expr, Scope};
+use crate::expr::Expr;
 use crate::plan::{OutputMoment, ResultKind, SelectPlan};
 use crate::row::KeyMap;
 use crate::row::aggregate::{Group, Movement};

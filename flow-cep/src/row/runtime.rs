@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{Limits, Refusal};
 use crate::expr::{Expr, Node};
-use crate::plan::{Action, Catalog, CatalogId, ContextKind, InsertPlan, InsertTarget, StatementPlan};
+use crate::plan::{
+    Action, Catalog, CatalogId, ContextKind, InsertPlan, InsertTarget, SourcePlan, StatementPlan, StreamPlan,
+};
 use crate::row::context::{ContextRuntime, ContextState, Partition, PartitionId, Transition};
 use crate::row::event::{Event, EventRef, Row, Shape};
 use crate::row::instance::{Instance, Select, Sink, World};
@@ -78,6 +80,8 @@ pub(crate) struct Runtime {
     /// For each event type the statements, and the contexts, that listen to it.
     listeners: Vec<Vec<usize>>,
     context_listeners: Vec<Vec<usize>>,
+    /// For each named window the statements that read its changes.
+    window_listeners: Vec<Vec<usize>>,
     /// For each named window the statement that made it.
     window_makers: Vec<Option<usize>>,
     contexts: Vec<ContextRuntime>,
@@ -91,7 +95,11 @@ pub(crate) struct Runtime {
     queue: VecDeque<(CatalogId, EventRef)>,
     window_changes: VecDeque<(CatalogId, Vec<Row>, Vec<Row>)>,
     deliveries: VecDeque<RowDelivery>,
+    /// Statements with results to deliver, in the order of their first.
+    touched: Vec<usize>,
     routed: Vec<PartitionId>,
+    /// Events of each type that nobody kept, to be used again.
+    spare: Vec<Option<EventRef>>,
 }
 
 /// What a checkpoint keeps of the runtime.
@@ -166,6 +174,7 @@ impl Runtime {
         shapes.extend(used.iter().map(|used| Shape::of_used(used)));
         let mut listeners = vec![Vec::new(); catalog.event_types.len()];
         let mut window_makers = vec![None; catalog.windows.len()];
+        let mut window_listeners = vec![Vec::new(); catalog.windows.len()];
         let mut statements = Vec::with_capacity(plans.len());
         for (at, plan) in plans.iter().enumerate() {
             let mut insert = None;
@@ -198,6 +207,19 @@ impl Runtime {
             };
             types.sort_unstable();
             types.dedup();
+            let streams: Vec<&StreamPlan> = match &kind {
+                Kind::Select(select) => select.plan.streams.iter().collect(),
+                Kind::On(on) => vec![&on.plan.trigger],
+                Kind::Definition => Vec::new(),
+            };
+            for stream in streams {
+                if let SourcePlan::NamedWindow { window, .. } = &stream.source
+                    && let Some(listeners) = window_listeners.get_mut(*window)
+                    && listeners.last() != Some(&at)
+                {
+                    listeners.push(at);
+                }
+            }
             for event_type in types {
                 if let Some(listeners) = listeners.get_mut(event_type) {
                     listeners.push(at);
@@ -235,6 +257,7 @@ impl Runtime {
             }
         }
         let states = plans.iter().map(|_| StatementState::default()).collect();
+        let types = catalog.event_types.len();
         let mut runtime = Self {
             shared: Shared::new(&catalog, now_ms),
             contexts: catalog.contexts.iter().map(ContextRuntime::new).collect(),
@@ -246,6 +269,7 @@ impl Runtime {
             statements,
             listeners,
             context_listeners,
+            window_listeners,
             window_makers,
             states,
             now_ms,
@@ -254,7 +278,9 @@ impl Runtime {
             queue: VecDeque::new(),
             window_changes: VecDeque::new(),
             deliveries: VecDeque::new(),
+            touched: Vec::new(),
             routed: Vec::new(),
+            spare: vec![None; types],
         };
         runtime.begin(&used_contexts);
         runtime
@@ -338,6 +364,7 @@ impl Runtime {
             }
             Kind::Definition => None,
         };
+        self.touch(at);
         if let Some(due) = due {
             self.timers.push(Reverse((due, Target::Statement(at, id))));
         }
@@ -357,6 +384,7 @@ impl Runtime {
                     instance.terminate(select, world, &mut statement.sink);
                 }
                 self.states[at].triggers.swap_remove(&partition.id);
+                self.touch(at);
             }
         }
         for partition in transition.begun {
@@ -496,22 +524,42 @@ impl Runtime {
                     }
                     Kind::Definition => {}
                 }
+                self.touch(at);
                 self.schedule_statement(at, id);
             }
         }
     }
 
-    /// An event from outside arrives. The values are those of [`Runtime::columns`].
-    pub(crate) fn event(&mut self, event_type: CatalogId, values: &mut Vec<Value>) {
+    /// An event from outside arrives. `value` gives the values of [`Runtime::columns`] by their places.
+    pub(crate) fn event(&mut self, event_type: CatalogId, count: usize, mut value: impl FnMut(usize) -> Value) {
         self.next_event += 1;
-        let shape = u32::try_from(event_type + 1).unwrap_or(WHOLE);
-        let event = Arc::new(Event {
-            id: self.next_event,
-            shape,
-            values: values.drain(..).collect(),
+        let spare = self.spare[event_type]
+            .take()
+            .filter(|spare| Arc::strong_count(spare) == 1);
+        let mut event = spare.unwrap_or_else(|| {
+            Arc::new(Event {
+                id: 0,
+                shape: u32::try_from(event_type + 1).unwrap_or(WHOLE),
+                values: vec![Value::Null; count].into(),
+            })
         });
+        if let Some(event) = Arc::get_mut(&mut event) {
+            event.id = self.next_event;
+            for (place, slot) in event.values.iter_mut().enumerate() {
+                *slot = value(place);
+            }
+        }
         self.process(event_type, &event);
         self.dispatch();
+        self.spare[event_type] = Some(event);
+    }
+
+    /// Notes a statement that may have something to give.
+    fn touch(&mut self, at: usize) {
+        let sink = &self.statements[at].sink;
+        if !(sink.results.is_empty() && sink.inserts.is_empty()) && !self.touched.contains(&at) {
+            self.touched.push(at);
+        }
     }
 
     fn process(&mut self, event_type: CatalogId, event: &EventRef) {
@@ -565,6 +613,7 @@ impl Runtime {
             }
             Kind::Definition => {}
         }
+        self.touch(at);
         self.schedule_statement(at, id);
     }
 
@@ -735,6 +784,7 @@ impl Runtime {
                 .sink
                 .results
                 .push(Results::whole(&change.new, &change.old));
+            self.touch(maker);
         }
         self.window_changes.push_back((window, change.new, change.old));
     }
@@ -754,7 +804,8 @@ impl Runtime {
     }
 
     fn tell_of_window(&mut self, window: CatalogId, new: &[Row], old: &[Row]) {
-        for at in 0..self.statements.len() {
+        for position in 0..self.window_listeners[window].len() {
+            let at = self.window_listeners[window][position];
             let ids: Vec<PartitionId> = {
                 let state = &self.states[at];
                 state.selects.keys().chain(state.triggers.keys()).copied().collect()
@@ -778,15 +829,16 @@ impl Runtime {
                     }
                     Kind::Definition => {}
                 }
+                self.touch(at);
                 self.schedule_statement(at, id);
             }
         }
     }
 
     fn deliver(&mut self) {
-        for at in 0..self.statements.len() {
+        for position in 0..self.touched.len() {
+            let at = self.touched[position];
             let sink = &mut self.statements[at].sink;
-            let inserts = std::mem::take(&mut sink.inserts);
             if !sink.results.is_empty() {
                 let mut new = Vec::new();
                 let mut old = Vec::new();
@@ -801,21 +853,20 @@ impl Runtime {
                     old,
                 });
             }
-            if let Some(insert) = self.statements[at].insert.clone() {
-                for row in inserts {
-                    let values = insert
-                        .mapping
-                        .iter()
-                        .map(|column| {
-                            column
-                                .and_then(|column| row.values.get(column).cloned())
-                                .unwrap_or_default()
-                        })
-                        .collect();
-                    self.insert(insert.target, values);
-                }
+            for row in std::mem::take(&mut self.statements[at].sink.inserts) {
+                let Some(insert) = &self.statements[at].insert else {
+                    break;
+                };
+                let value = |column: &Option<usize>| column.and_then(|column| row.values.get(column).cloned());
+                let values = insert
+                    .mapping
+                    .iter()
+                    .map(|column| value(column).unwrap_or_default())
+                    .collect();
+                self.insert(insert.target, values);
             }
         }
+        self.touched.clear();
     }
 
     /// Counts of what limits have refused since the last call, by statement.
