@@ -1,4 +1,5 @@
 //! Whole columns, as a stream processor resolves them.
+#![expect(clippy::unwrap_used, reason = "a test stops at what should not be")]
 
 use std::fmt::Write as _;
 use std::sync::Arc;
