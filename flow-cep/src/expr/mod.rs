@@ -468,3 +468,80 @@ fn contains(values: &[Value], value: &Value) -> Value {
     }
     if unknown { Value::Null } else { Value::Bool(false) }
 }
+
+impl Expr {
+    /// A constant.
+    #[must_use]
+    pub fn literal(value: Value) -> Self {
+        let of = value.value_type();
+        Self {
+            node: Node::Literal(value),
+            of,
+        }
+    }
+
+    /// Calls a function for each expression directly below this one.
+    pub fn each_child<'e>(&'e self, visit: &mut dyn FnMut(&'e Self)) {
+        match &self.node {
+            Node::Literal(_)
+            | Node::Column { .. }
+            | Node::Row(_)
+            | Node::Aggregate(_)
+            | Node::Now
+            | Node::Subquery(_)
+            | Node::Exists(_)
+            | Node::Context(_)
+            | Node::Variable(_) => {}
+            Node::Indexed { index: inner, .. }
+            | Node::Field(inner, _)
+            | Node::Previous { offset: inner, .. }
+            | Node::InSubquery { operand: inner, .. }
+            | Node::QuantifiedSubquery { operand: inner, .. }
+            | Node::Negate(inner)
+            | Node::Not(inner)
+            | Node::IsNull(inner)
+            | Node::InNetworks { operand: inner, .. }
+            | Node::Convert(inner) => visit(inner),
+            Node::Quantified { operand, list, .. } | Node::InList { operand, list, .. } => {
+                visit(operand);
+                list.iter().for_each(visit);
+            }
+            Node::TableColumn { keys: list, .. }
+            | Node::And(list)
+            | Node::Or(list)
+            | Node::Coalesce(list)
+            | Node::Call(_, list) => list.iter().for_each(visit),
+            Node::Compare(_, left, right)
+            | Node::Arithmetic(_, left, right)
+            | Node::Bits(_, left, right)
+            | Node::Concat(left, right) => {
+                visit(left);
+                visit(right);
+            }
+            Node::InRange { operand, low, high, .. } => {
+                visit(operand);
+                visit(low);
+                visit(high);
+            }
+            Node::Like { operand, pattern, .. } => {
+                visit(operand);
+                if let LikePattern::Computed(pattern, _) = pattern {
+                    visit(pattern);
+                }
+            }
+            Node::Regexp { operand, pattern, .. } => {
+                visit(operand);
+                if let RegexpPattern::Computed(pattern) = pattern {
+                    visit(pattern);
+                }
+            }
+            Node::Case { branches, otherwise } => {
+                for (condition, result) in branches {
+                    visit(condition);
+                    visit(result);
+                }
+                visit(otherwise);
+            }
+        }
+    }
+}

@@ -5,6 +5,14 @@
 //! 1 + n the pattern's tag n; in a subquery, 0 is its own stream and 1 + n the outer statement's stream n; in an on-trigger,
 //! 0 is the window or table and 1 the trigger.
 
+mod bind;
+mod naming;
+mod planner;
+mod select;
+mod source;
+
+pub use planner::Planner;
+
 use std::sync::Arc;
 
 use crate::event_type::EventType;

@@ -1,0 +1,245 @@
+//! Planning: every case's statements resolve, and what does not is told as Esper tells it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema};
+use flow_cep::event_type::EventType;
+use flow_cep::parse_each;
+use flow_cep::plan::{Action, Planner, ResultKind, SelectPlan};
+
+/// The event type of the cases.
+fn flow() -> EventType {
+    let mut fields = Vec::new();
+    for (name, of) in [
+        ("ts", DataType::Int64),
+        ("srcIp", DataType::Utf8),
+        ("srcPort", DataType::Int32),
+        ("dstIp", DataType::Utf8),
+        ("dstPort", DataType::Int32),
+        ("bytes", DataType::Int64),
+        ("packets", DataType::Int64),
+        ("proto", DataType::Int32),
+        ("tcpFlags", DataType::Int32),
+        ("firstMs", DataType::Int64),
+        ("lastMs", DataType::Int64),
+        ("collector", DataType::Utf8),
+        ("probe", DataType::Utf8),
+        ("srcSubnet", DataType::Utf8),
+        ("dstSubnet", DataType::Utf8),
+        ("srcRouter", DataType::Utf8),
+        ("dstRouter", DataType::Utf8),
+        ("srcInternal", DataType::Boolean),
+        ("dstInternal", DataType::Boolean),
+    ] {
+        fields.push(Field::new(name, of, true));
+    }
+    EventType::new("Flow", Arc::new(Schema::new(fields)), Some("ts")).unwrap()
+}
+
+fn error(text: &str) -> String {
+    let mut planner = Planner::new([flow()]);
+    for statement in parse_each(text) {
+        let statement = match statement {
+            Ok(statement) => statement,
+            Err(error) => return error.to_string(),
+        };
+        if let Err(error) = planner.plan(&statement, text) {
+            return error.to_string();
+        }
+    }
+    panic!("accepted: {text}");
+}
+
+fn select(text: &str) -> SelectPlan {
+    let mut planner = Planner::new([flow()]);
+    let mut last = None;
+    for statement in parse_each(text) {
+        last = Some(
+            planner
+                .plan(&statement.unwrap(), text)
+                .unwrap_or_else(|error| panic!("{error}")),
+        );
+    }
+    match last.unwrap().action {
+        Action::Select(plan) => *plan,
+        other => panic!("no select: {other:?}"),
+    }
+}
+
+#[test]
+fn the_messages_are_esper_s_in_kind() {
+    for (text, message) in [
+        (
+            "select srcIp, sum(byte) from Flow#time(10 sec) group by srcIp",
+            "Failed to validate select-clause expression 'sum(byte)': Property named 'byte' is not valid in any stream (did you mean 'bytes'?) at line 1 column 18",
+        ),
+        (
+            "select * from Flows",
+            "Failed to resolve event type, named window or table by name 'Flows' at line 1 column 14",
+        ),
+        (
+            "select * from Flow#tim(10 sec)",
+            "Failed to validate data window declaration: View name 'tim' is not a known view name at line 1 column 19",
+        ),
+        (
+            "select sum(srcIp) from Flow",
+            "Failed to validate select-clause expression 'sum(srcIp)': Implicit conversion from datatype 'String' to numeric is not allowed for aggregation function 'sum' at line 1 column 7",
+        ),
+        (
+            "select srcIp from Flow where sum(bytes) > 5",
+            "Aggregation functions not allowed within filters at line 1 column 29",
+        ),
+        (
+            "select srcIp from Flow having bytes",
+            "The having-clause expression must return a boolean value",
+        ),
+        (
+            "select * from pattern [every a=Flow -> b=Flow(x=1)]",
+            "Failed to validate filter expression 'x=1': Property named 'x' is not valid in any stream (did you mean 'ts'?)",
+        ),
+        (
+            "select srcIp from Flow(bytes = 'a')",
+            "Failed to validate filter expression 'bytes=\"a\"': Implicit conversion from datatype 'String' to 'Long' is not allowed",
+        ),
+        (
+            "select * from Flow#time(10 sec) where bytes > 'x'",
+            "Failed to validate expression: Implicit conversion from datatype 'String' to numeric is not allowed",
+        ),
+        (
+            "select srcIp, median(distinct bytes), percentile(bytes, 95) from Flow",
+            "Failed to validate select-clause expression 'percentile(bytes,95)': Unknown single-row function",
+        ),
+        (
+            "select count(*) from Flow#time(1 min) group by 1",
+            "Group-by expressions must refer to property names",
+        ),
+        (
+            "select nosuch(bytes) from Flow",
+            "Failed to validate select-clause expression 'nosuch(bytes)': Unknown single-row function, aggregation function or mapped or indexed property named 'nosuch' could not be resolved",
+        ),
+        (
+            "select * from Flow#time(-1 sec)",
+            "a window's length must be longer than nothing",
+        ),
+        (
+            "context Nope select * from Flow",
+            "Context by name 'Nope' could not be found",
+        ),
+        (
+            "select bytes from Flow#time(1 min) as a, Flow#time(1 min) as b",
+            "Failed to validate select-clause expression 'bytes': Property named 'bytes' is ambiguous",
+        ),
+    ] {
+        let error = error(text);
+        assert!(error.starts_with(message), "{text}\n{error}");
+    }
+}
+
+#[test]
+fn refusals_name_the_clause_and_the_way_out() {
+    for (text, what, instead) in [
+        (
+            "select * from Flow#time(10)#length(5)",
+            "a second window on one stream",
+            "use one window",
+        ),
+        ("select * from Flow#groupwin(srcIp)#length(5)", "'#groupwin'", "context"),
+        (
+            "select * from Flow#length_batch(3) output every 5 sec",
+            "an output clause on a batch window",
+            "leave it out",
+        ),
+        (
+            "select count(*) from Flow#time(5 sec) group by rollup(srcIp, dstIp)",
+            "'rollup'",
+            "one statement for each level",
+        ),
+        (
+            "select * from Flow output at (*, *, *, *, *)",
+            "'output at'",
+            "output every",
+        ),
+        ("select * from Flow#expr(true)", "'#expr'", "#time"),
+    ] {
+        let error = error(text);
+        assert!(
+            error.contains(what) && error.contains("is not supported") && error.contains(instead),
+            "{text}\n{error}"
+        );
+    }
+}
+
+#[test]
+fn rows_are_classified_by_esper_s_rules() {
+    for (text, expected) in [
+        ("select * from Flow", ResultKind::Rows),
+        ("select count(*) from Flow", ResultKind::OneRow),
+        ("select srcIp, count(*) from Flow", ResultKind::RowPerEvent),
+        (
+            "select srcIp, count(*) from Flow group by srcIp",
+            ResultKind::RowPerGroup,
+        ),
+        ("select count(*) from Flow group by srcIp", ResultKind::RowPerGroup),
+        (
+            "select srcIp, dstIp, count(*) from Flow group by srcIp",
+            ResultKind::GroupedRowPerEvent,
+        ),
+        (
+            "select count(*) from Flow group by srcIp order by srcIp",
+            ResultKind::GroupedRowPerEvent,
+        ),
+        (
+            "select srcIp, count(*) from Flow group by srcIp order by srcIp",
+            ResultKind::RowPerGroup,
+        ),
+        ("select srcIp from Flow group by srcIp", ResultKind::RowPerGroup),
+    ] {
+        assert_eq!(select(text).result, expected, "{text}");
+    }
+}
+
+#[test]
+fn aggregates_are_shared_and_ints_are_summed_in_64_bits() {
+    let plan = select(
+        "select sum(srcPort) as a, sum(srcPort) + 1 as b from Flow having sum(srcPort) > 2 order by sum(srcPort)",
+    );
+    assert_eq!(plan.aggregates.len(), 1);
+    assert_eq!(plan.output_type.to_string(), "(a long, b long)");
+}
+
+#[test]
+fn inserted_streams_are_event_types_of_those_that_follow() {
+    let plan = select(
+        "insert into S select srcIp as ip, count(*) as n from Flow#time(10 sec) group by srcIp; \
+         select ip, max(n) as m from S#length(3) group by ip",
+    );
+    assert_eq!(plan.output_type.to_string(), "(ip string, m long)");
+}
+
+#[test]
+fn the_statements_of_all_cases_are_planned() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut planned = 0;
+    let mut refused = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        if entry.path().extension().is_none_or(|extension| extension != "epl") {
+            continue;
+        }
+        let text = fs::read_to_string(entry.path()).unwrap();
+        let mut planner = Planner::new([flow()]);
+        for statement in parse_each(&text) {
+            match statement.and_then(|statement| planner.plan(&statement, &text)) {
+                Ok(_) => planned += 1,
+                Err(error) => refused.push(format!("{}: {error}", entry.file_name().to_string_lossy())),
+            }
+        }
+    }
+    for refusal in &refused {
+        println!("{refusal}\n");
+    }
+    println!("{planned} planned, {} refused", refused.len());
+    assert!(planned > 500, "{planned}");
+    assert!(refused.len() * 20 < planned, "{} refused of {planned}", refused.len());
+}
