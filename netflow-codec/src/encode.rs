@@ -140,7 +140,7 @@ impl<'b> MessageWriter<'b> {
         false
     }
 
-    /// Writes records of v1, v5 or v7 as they are on the wire: of 52, 48 and 52 bytes, see [`FixedRecord`].
+    /// Writes records of v1, v5 or v7 as they are on the wire: of 48, 48 and 52 bytes, see [`FixedRecord`].
     ///
     /// # Errors
     ///
@@ -492,7 +492,7 @@ impl FixedRecord {
 
     /// The record as v1 has it.
     #[must_use]
-    pub fn to_v1(&self) -> [u8; 52] {
+    pub fn to_v1(&self) -> [u8; 48] {
         join(&self.common(), &[0, 0, self.proto, self.tos, self.tcp_flags])
     }
 

@@ -99,8 +99,8 @@ fn start(input: &[u8], version: Version) -> IResult<&[u8], Header> {
 /// Bytes of a record of a version without templates.
 pub(crate) fn record_length(version: Version) -> Option<usize> {
     match version {
-        Version::V1 | Version::V7 => Some(52),
-        Version::V5 => Some(48),
+        Version::V1 | Version::V5 => Some(48),
+        Version::V7 => Some(52),
         Version::V9 | Version::Ipfix => None,
     }
 }
@@ -163,7 +163,7 @@ const V1: [(u16, u16); 16] = with_common([
     (4, 1),   // protocolIdentifier
     (5, 1),   // ipClassOfService
     (6, 1),   // tcpControlBits
-    (210, 11),
+    (210, 7), // three retransmission counts and four reserved bytes, as fprobe and softflowd lay it out
 ]);
 
 const V5: [(u16, u16); 20] = with_common([
