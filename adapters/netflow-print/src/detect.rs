@@ -63,7 +63,7 @@ fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
 /// Whether the header and the lengths within agree with the length of the payload.
 fn is_plausible(payload: &[u8]) -> bool {
     let check = || match version(payload)? {
-        1 => Some(records_fit(payload, 16, 52)),
+        1 => Some(records_fit(payload, 16, 48)),
         5 => Some(records_fit(payload, 24, 48)),
         7 => Some(records_fit(payload, 24, 52)),
         9 => Some(u16_at(payload, 2)? > 0 && sets_fit(payload.get(20..)?, 0..=1)),

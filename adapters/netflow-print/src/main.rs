@@ -47,7 +47,7 @@ const AFTER_HELP: &str = "Every line has \"kind\":
   gap            a jump of the sequence number
   summary        counts, with --summary
 Times are milliseconds since 1970. Fields have IANA's or the vendor's names; unknown ones are named ENTERPRISE:NUMBER and
-their bytes are hexadecimal, as are octet arrays. An element that a record has several times is an array.";
+their bytes are hexadecimal, as are octet arrays. An element that a record has several times is an array; padding is left out.";
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {

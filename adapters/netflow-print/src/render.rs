@@ -12,7 +12,7 @@
 //! | no bytes | `null`, for strings `""` |
 //!
 //! A field is named after its element; an element that is not known is named `ENTERPRISE:NUMBER`. If a record has an
-//! element more than once, its value is an array of all its values, in the order of the wire.
+//! element more than once, its value is an array of all its values, in the order of the wire. Padding is left out.
 
 use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -21,6 +21,9 @@ use netflow_codec::element::{self, DataType, ElementId};
 use netflow_codec::record::{self, Record};
 
 use crate::json::Json;
+
+/// `paddingOctets`, which stand for nothing.
+const PADDING: ElementId = ElementId::iana(210);
 
 /// The name of a field.
 pub(crate) fn name(element: ElementId) -> Cow<'static, str> {
@@ -33,8 +36,8 @@ pub(crate) fn fields(json: &mut Json, record: &Record<'_>) {
     json.begin_object();
     for (number, (field, bytes)) in record.fields().enumerate() {
         let element = field.element;
-        if template.position(element) != Some(number) {
-            continue; // written with the first of its kind
+        if element == PADDING || template.position(element) != Some(number) {
+            continue; // several of a kind are written with the first
         }
         json.key(&name(element));
         let several = template.positions(element).nth(1).is_some();
