@@ -40,11 +40,12 @@ struct Arguments {
 const AFTER_HELP: &str = "Every line has \"kind\":
   data, options  a record: version, exporter, domain, template (null for v1, v5, v7), sequence, export_time,
                  received, fields; data also sampling_rate (0 unknown, 1 unsampled); \"waited\": true if the record came
-                 before its template and is printed behind it
+                 before its template and is printed behind it; \"duplicate\": true if the datagram came before
   template       a template: change (added, refreshed, replaced, withdrawn), fields with name, enterprise, id, length
   no_template    a set whose template is not known (yet)
   error          a part of a datagram that cannot be decoded: error (a short name), text
-  gap            a jump of the sequence number
+  gap            lost for good: unit (flows, datagrams or records, by the version), first number, how many are missing
+  restart        the exporter started anew
   summary        counts, with --summary
 Times are milliseconds since 1970. Fields have IANA's or the vendor's names; unknown ones are named ENTERPRISE:NUMBER and
 their bytes are hexadecimal, as are octet arrays. An element that a record has several times is an array; padding is left out.";

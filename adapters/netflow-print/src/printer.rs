@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
+use netflow_codec::sequence::{Arrival, Gap, Unit};
 use netflow_codec::{
     DataSet, Decoder, Error, FieldLength, Header, Limits, Message, Set, Template, TemplateChange, TemplateKind,
     UnknownSet,
@@ -48,7 +49,7 @@ struct Lines<W> {
 
 impl<W: Write> Lines<W> {
     /// Begins a line with what all lines have in common.
-    fn begin(&mut self, kind: &str, exporter: SocketAddr, received_ms: i64) -> &mut Json {
+    fn begin(&mut self, kind: &str, exporter: SocketAddr, received_ms: Option<i64>) -> &mut Json {
         self.json.clear();
         self.json
             .begin_object()
@@ -56,12 +57,15 @@ impl<W: Write> Lines<W> {
             .string(kind)
             .key("exporter")
             .plain(exporter);
-        self.json.key("received").number(received_ms)
+        if let Some(received_ms) = received_ms {
+            self.json.key("received").number(received_ms);
+        }
+        &mut self.json
     }
 
     /// The same with what all lines of a message have in common.
     fn begin_in(&mut self, kind: &str, exporter: SocketAddr, received_ms: i64, header: &Header) -> &mut Json {
-        let json = self.begin(kind, exporter, received_ms);
+        let json = self.begin(kind, exporter, Some(received_ms));
         json.key("version")
             .number(header.version.number())
             .key("domain")
@@ -114,7 +118,7 @@ impl<W: Write> Printer<W> {
                 counts.datagrams += 1;
                 *counts.errors.entry(error_name(&error)).or_default() += 1;
                 if *mode == Mode::Lines {
-                    let json = out.begin("error", exporter, received_ms);
+                    let json = out.begin("error", exporter, Some(received_ms));
                     json.key("error")
                         .string(error_name(&error))
                         .key("text")
@@ -126,6 +130,7 @@ impl<W: Write> Printer<W> {
         };
         count(summary, &message);
         if *mode == Mode::Lines {
+            print_arrival(out, &message, received_ms)?;
             for set in &message {
                 print_set(out, &message, set, received_ms)?;
             }
@@ -133,12 +138,37 @@ impl<W: Write> Printer<W> {
         Ok(())
     }
 
-    /// Writes the counts, if only these are wanted, and flushes the output.
+    /// Tells what is missing at the end, writes the counts, if only these are wanted, and flushes the output.
     ///
     /// # Errors
     ///
     /// If the output cannot be written.
     pub fn finish(mut self) -> io::Result<()> {
+        let mut gaps = Vec::new();
+        self.decoder.settle(i64::MAX, |key, gap| gaps.push((key, gap)));
+        for (key, gap) in gaps {
+            self.summary
+                .of((key.exporter, Some(key.version.number()), Some(key.domain.0)))
+                .gaps += 1;
+            if self.mode == Mode::Lines {
+                let json = self.out.begin("gap", key.exporter, None);
+                json.key("version")
+                    .number(key.version.number())
+                    .key("domain")
+                    .number(key.domain.0);
+                print_gap(json, &gap);
+                self.out.end()?;
+            }
+        }
+        for stream in self.decoder.streams() {
+            let key = stream.key;
+            let counts = self
+                .summary
+                .of((key.exporter, Some(key.version.number()), Some(key.domain.0)));
+            counts.missing = stream.tally.lost;
+            counts.unit = Some(unit_name(stream.unit));
+            counts.quirk = stream.counting.quirk(key.version);
+        }
         if self.mode == Mode::Summary {
             let Lines { out, json } = &mut self.out;
             self.summary.write(json, |json| write_line(out, json))?;
@@ -164,6 +194,9 @@ fn count(summary: &mut Summary, message: &Message<'_>) {
     );
     let counts = summary.of(sender);
     counts.datagrams += 1;
+    counts.duplicates += u64::from(message.is_duplicate());
+    counts.gaps += message.gaps().len() as u64;
+    counts.restarts += u64::from(message.sequencing().arrival == Arrival::Restart);
     let mut accounted = 0_u64;
     let mut unknown = Vec::new();
     for set in message {
@@ -213,6 +246,37 @@ fn count(summary: &mut Summary, message: &Message<'_>) {
     }
 }
 
+/// Tells of losses and restarts that the message brought to light.
+fn print_arrival<W: Write>(out: &mut Lines<W>, message: &Message<'_>, received_ms: i64) -> io::Result<()> {
+    let (exporter, header) = (message.exporter(), message.header());
+    for gap in message.gaps() {
+        print_gap(out.begin_in("gap", exporter, received_ms, header), gap);
+        out.end()?;
+    }
+    if message.sequencing().arrival == Arrival::Restart {
+        out.begin_in("restart", exporter, received_ms, header);
+        out.end()?;
+    }
+    Ok(())
+}
+
+fn print_gap(json: &mut Json, gap: &Gap) {
+    json.key("unit")
+        .string(unit_name(gap.unit))
+        .key("first")
+        .number(gap.first)
+        .key("missing")
+        .number(gap.count);
+}
+
+const fn unit_name(unit: Unit) -> &'static str {
+    match unit {
+        Unit::Flows => "flows",
+        Unit::Datagrams => "datagrams",
+        Unit::DataRecords => "records",
+    }
+}
+
 fn print_set<W: Write>(
     out: &mut Lines<W>,
     message: &Message<'_>,
@@ -221,8 +285,8 @@ fn print_set<W: Write>(
 ) -> io::Result<()> {
     let (exporter, header) = (message.exporter(), message.header());
     match set {
-        Ok(Set::Data(set)) => print_records(out, "data", exporter, &set, received_ms),
-        Ok(Set::Options(set)) => print_records(out, "options", exporter, &set, received_ms),
+        Ok(Set::Data(set)) => print_records(out, "data", message, &set, received_ms),
+        Ok(Set::Options(set)) => print_records(out, "options", message, &set, received_ms),
         Ok(Set::Templates(changes)) => {
             for change in changes {
                 print_change(out.begin_in("template", exporter, received_ms, header), change);
@@ -263,13 +327,13 @@ fn print_set<W: Write>(
 fn print_records<W: Write>(
     out: &mut Lines<W>,
     kind: &str,
-    exporter: SocketAddr,
+    message: &Message<'_>,
     set: &DataSet<'_>,
     received_ms: i64,
 ) -> io::Result<()> {
     let header = set.header();
     for record in set.records() {
-        let json = out.begin_in(kind, exporter, received_ms, header);
+        let json = out.begin_in(kind, message.exporter(), received_ms, header);
         if header.version.has_templates() {
             json.key("template").number(set.template().id().0);
         } else {
@@ -277,6 +341,9 @@ fn print_records<W: Write>(
         }
         if set.is_replayed() {
             json.key("waited").boolean(true);
+        }
+        if message.is_duplicate() {
+            json.key("duplicate").boolean(true);
         }
         if kind == "data" {
             json.key("sampling_rate").number(set.sampling_rate(&record));

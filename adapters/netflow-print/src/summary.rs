@@ -19,6 +19,11 @@ pub(crate) struct Counts {
     pub(crate) gaps: u64,
     pub(crate) missing: u64,
     pub(crate) duplicates: u64,
+    pub(crate) restarts: u64,
+    /// What `missing` counts.
+    pub(crate) unit: Option<&'static str>,
+    /// How the exporter's sequence numbers depart from the specification.
+    pub(crate) quirk: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,7 +84,16 @@ impl Summary {
                 .number(counts.gaps)
                 .key("missing")
                 .number(counts.missing);
-            json.key("duplicates").number(counts.duplicates);
+            if let Some(unit) = counts.unit.filter(|_| counts.missing > 0) {
+                json.key("missing_unit").string(unit);
+            }
+            json.key("duplicates")
+                .number(counts.duplicates)
+                .key("restarts")
+                .number(counts.restarts);
+            if let Some(quirk) = counts.quirk {
+                json.key("quirk").string(quirk);
+            }
             json.end_object();
             line(json)?;
         }
