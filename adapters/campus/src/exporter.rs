@@ -1,11 +1,15 @@
 //! One exporter: draws its flows, fills datagrams, counts what it sends.
 
+use std::sync::Arc;
+
+use netflow_codec::{DomainId, Header};
+
 use crate::faults::{Accidents, Fate};
 use crate::outlet::{BATCH_DATAGRAMS, Batch, Outlet};
 use crate::settings::{ExporterProfile, Version};
 use crate::summary::ExporterSummary;
 use crate::traffic::Traffic;
-use crate::wire::{Header, Layout, Prepared, stamp_templates};
+use crate::wire::{Format, Layout, Prepared};
 
 /// How long a flow waits for its datagram to fill.
 const MAX_WAIT_MS: f64 = 500.0;
@@ -21,7 +25,7 @@ const FIRST_HOUR: f64 = 9.0;
 /// The wall clock of one turn.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
-    pub(crate) unix_ms: u64,
+    pub(crate) unix_ms: i64,
     /// Since the start of the run.
     pub(crate) elapsed_ms: u64,
 }
@@ -71,6 +75,7 @@ pub(crate) struct Exporter {
 /// The way from finished datagrams to the socket.
 struct Line {
     profile: ExporterProfile,
+    format: Format,
     outlet: Outlet,
     accidents: Accidents,
     batch: Batch,
@@ -107,6 +112,7 @@ impl Exporter {
         };
         Ok(Self {
             line: Line {
+                format: Format::new(profile.version.into())?,
                 profile,
                 outlet,
                 accidents,
@@ -127,11 +133,10 @@ impl Exporter {
 
     /// Draws at least so many flows in advance, as a minute of the campus has them.
     pub(crate) fn fill_pool(&mut self, flows: usize) {
-        let version = self.line.profile.version;
         for number in 0..flows {
             let at_ms = POOL_MS * number as f64 / flows as f64;
             let flow = self.traffic.next(at_ms, self.pace.hour(at_ms));
-            let Some(layout) = Layout::of(version, &flow.ends) else {
+            let Some(layout) = self.line.format.layout(&flow.ends) else {
                 continue;
             };
             let index = forming_index(&mut self.forming, layout, at_ms);
@@ -153,17 +158,17 @@ impl Exporter {
     pub(crate) fn send_due(&mut self, until_ms: f64, clock: Clock) -> anyhow::Result<bool> {
         if self.next_at_ms >= self.templates_at_ms {
             self.templates_at_ms += TEMPLATES_EVERY_MS;
-            self.line.send_templates(clock);
+            self.line.send_templates(clock)?;
         }
         while self.next_at_ms < until_ms && self.line.batch.datagrams.len() < BATCH_DATAGRAMS {
             let flows = if self.pool.is_empty() {
-                self.draw(clock)
+                self.draw(clock)?
             } else {
-                self.repeat(clock)
+                self.repeat(clock)?
             };
             self.next_at_ms += f64::from(flows) * self.pace.interval_ms(self.next_at_ms);
         }
-        self.flush(until_ms - MAX_WAIT_MS, clock);
+        self.flush(until_ms - MAX_WAIT_MS, clock)?;
         let is_full = self.line.batch.datagrams.len() >= BATCH_DATAGRAMS;
         self.line.send()?;
         Ok(is_full)
@@ -175,7 +180,7 @@ impl Exporter {
 
     /// Sends what waits, and says what was sent in all.
     pub(crate) fn finish(mut self, clock: Clock) -> anyhow::Result<ExporterSummary> {
-        self.flush(f64::INFINITY, clock);
+        self.flush(f64::INFINITY, clock)?;
         self.line.release_late();
         self.line.send()?;
         let mut summary = self.line.summary;
@@ -184,11 +189,11 @@ impl Exporter {
     }
 
     /// Draws the next flow into its datagram.
-    fn draw(&mut self, clock: Clock) -> u32 {
+    fn draw(&mut self, clock: Clock) -> anyhow::Result<u32> {
         let at_ms = self.next_at_ms;
-        self.flush(at_ms - MAX_WAIT_MS, clock);
+        self.flush(at_ms - MAX_WAIT_MS, clock)?;
         let flow = self.traffic.next(at_ms, self.pace.hour(at_ms));
-        if let Some(layout) = Layout::of(self.line.profile.version, &flow.ends) {
+        if let Some(layout) = self.line.format.layout(&flow.ends) {
             let index = forming_index(&mut self.forming, layout, at_ms);
             let (prepared, since_ms) = &mut self.forming[index];
             if prepared.records == 0 {
@@ -196,62 +201,75 @@ impl Exporter {
             }
             prepared.push(&flow);
             if prepared.is_full() {
-                self.line.emit(prepared, clock);
+                self.line.emit(prepared, clock)?;
                 prepared.clear();
             }
         }
-        1
+        Ok(1)
     }
 
     /// Takes the next datagram of the pool.
-    fn repeat(&mut self, clock: Clock) -> u32 {
+    fn repeat(&mut self, clock: Clock) -> anyhow::Result<u32> {
         let prepared = &self.pool[self.next_in_pool];
         self.next_in_pool = (self.next_in_pool + 1) % self.pool.len();
-        self.line.emit(prepared, clock);
-        prepared.records
+        self.line.emit(prepared, clock)?;
+        Ok(prepared.records)
     }
 
     /// Lets go what has been filled since before a time.
-    fn flush(&mut self, before_ms: f64, clock: Clock) {
+    fn flush(&mut self, before_ms: f64, clock: Clock) -> anyhow::Result<()> {
         for (prepared, since_ms) in &mut self.forming {
             if prepared.records > 0 && *since_ms <= before_ms {
-                self.line.emit(prepared, clock);
+                self.line.emit(prepared, clock)?;
                 prepared.clear();
             }
         }
+        Ok(())
     }
 }
 
 /// Where in `forming` the datagram of a layout is.
-fn forming_index(forming: &mut Vec<(Prepared, f64)>, layout: &'static Layout, at_ms: f64) -> usize {
-    if let Some(index) = forming.iter().position(|(prepared, _)| prepared.layout() == layout) {
+fn forming_index(forming: &mut Vec<(Prepared, f64)>, layout: &Arc<Layout>, at_ms: f64) -> usize {
+    if let Some(index) = forming
+        .iter()
+        .position(|(prepared, _)| Arc::ptr_eq(&prepared.layout, layout))
+    {
         return index;
     }
-    forming.push((Prepared::new(layout), at_ms));
+    forming.push((Prepared::new(Arc::clone(layout)), at_ms));
     forming.len() - 1
 }
 
 impl Line {
     fn header(&self, clock: Clock) -> Header {
+        let version = netflow_codec::Version::from(self.profile.version);
+        let uptime_ms = wrap_u32(UPTIME_AT_START_MS + clock.elapsed_ms);
         Header {
-            unix_ms: clock.unix_ms,
-            uptime_ms: wrap_u32(UPTIME_AT_START_MS + clock.elapsed_ms),
-            sequence: self.sequence,
-            domain: self.profile.domain,
+            version,
+            domain: DomainId(self.profile.domain),
+            sequence: Some(self.sequence),
+            export_time_ms: clock.unix_ms,
+            uptime_ms: (version != netflow_codec::Version::Ipfix).then_some(uptime_ms),
+            count: 0,
+            // None stated.
+            sampling: 0,
         }
     }
 
-    fn send_templates(&mut self, clock: Clock) {
+    fn send_templates(&mut self, clock: Clock) -> anyhow::Result<()> {
         let header = self.header(clock);
         let start = self.batch.bytes.len();
         let is_sampling = self.profile.sampling_interval > 1;
-        let records = stamp_templates(self.profile.version, is_sampling, &header, &mut self.batch.bytes);
-        if let Some(records) = records {
+        if let Some(records) = self
+            .format
+            .stamp_templates(is_sampling, &header, &mut self.batch.bytes)?
+        {
             self.batch.datagrams.push(start..self.batch.bytes.len());
             self.advance(records);
             self.summary.datagrams += 1;
             self.summary.template_datagrams += 1;
         }
+        Ok(())
     }
 
     /// Counts a datagram of so many records in the protocol's own unit: v5 and IPFIX count records (RFC 7011 §3.1), v9
@@ -266,10 +284,10 @@ impl Line {
     }
 
     /// Stamps a datagram, and lets happen to it what has to.
-    fn emit(&mut self, prepared: &Prepared, clock: Clock) {
+    fn emit(&mut self, prepared: &Prepared, clock: Clock) -> anyhow::Result<()> {
         let header = self.header(clock);
         let start = self.batch.bytes.len();
-        prepared.stamp(&header, &mut self.batch.bytes);
+        prepared.stamp(&header, &mut self.batch.bytes)?;
         self.advance(prepared.records);
         let datagram = start..self.batch.bytes.len();
         let flows = u64::from(prepared.records);
@@ -278,7 +296,7 @@ impl Line {
             self.batch.bytes.truncate(start);
             self.summary.lost_datagrams += 1;
             self.summary.lost_flows += flows;
-            return;
+            return Ok(());
         }
         let times = u64::from(self.profile.sampling_interval);
         self.summary.flows += flows;
@@ -290,7 +308,7 @@ impl Line {
                 self.summary.late_datagrams += 1;
                 self.late.extend_from_slice(&self.batch.bytes[datagram]);
                 self.batch.bytes.truncate(start);
-                return;
+                return Ok(());
             }
             Fate::Doubled => {
                 self.summary.datagrams += 1;
@@ -301,6 +319,7 @@ impl Line {
         }
         self.batch.datagrams.push(datagram);
         self.release_late();
+        Ok(())
     }
 
     /// Lets the overtaken datagram go.

@@ -21,6 +21,16 @@ pub enum Version {
     Ipfix,
 }
 
+impl From<Version> for netflow_codec::Version {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::V5 => Self::V5,
+            Version::V9 => Self::V9,
+            Version::Ipfix => Self::Ipfix,
+        }
+    }
+}
+
 /// Which protocols the exporters speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum VersionMix {

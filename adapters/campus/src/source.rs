@@ -53,7 +53,8 @@ pub fn run(settings: &Settings, stop: &AtomicBool) -> anyhow::Result<Summary> {
     let pause = if rate < HIGH_RATE { LONG_PAUSE } else { SHORT_PAUSE };
     let start = Instant::now();
     let clock = || Clock {
-        unix_ms: millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()),
+        unix_ms: i64::try_from(millis(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
+            .unwrap_or(i64::MAX),
         elapsed_ms: millis(start.elapsed()),
     };
     // How far the schedule is, and when that was.

@@ -1,10 +1,16 @@
-//! The bytes of export datagrams: fixed layouts, written once and stamped when sent.
+//! The bytes of export datagrams: written once, stamped when sent.
 //!
-//! A datagram is prepared without a clock: where a record has the times of its first and last packet, it holds how
-//! long before the export they were. [`Prepared::stamp`] turns these ages into times, and writes the header. So a
-//! pool of prepared datagrams can be sent over and over at the price of a copy.
+//! Records are prepared without a clock: where a record has the times of its first and last packet, it holds how long
+//! before the export they were. [`Prepared::stamp`] writes the message and turns these ages into times. So a pool of
+//! prepared datagrams can be sent over and over at the price of a copy.
 
-use crate::settings::{SAMPLING_INTERVAL, Version};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use netflow_codec::encode::{EncodeError, MessageWriter};
+use netflow_codec::{ElementId, FieldSpec, Header, Template, TemplateId, TemplateKind, Version};
+
+use crate::settings::SAMPLING_INTERVAL;
 use crate::traffic::{Ends, Flow};
 
 /// Template ids of flows between IPv4 and between IPv6 addresses, and of the sampling options.
@@ -12,90 +18,21 @@ const TEMPLATE_V4: u16 = 256;
 const TEMPLATE_V6: u16 = 257;
 const TEMPLATE_SAMPLING: u16 = 258;
 
-/// How the datagrams of one kind are laid out.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Layout {
-    version: Version,
-    /// The set's id; 0 for v5, which has no sets.
-    template: u16,
-    /// The message's header, and the set's where there are sets.
-    header_bytes: usize,
-    record_bytes: usize,
-    /// Records that fit into a datagram of less than 1,472 bytes, which an Ethernet frame carries.
-    pub(crate) max_records: usize,
-    /// Where in a record the times are.
-    first_at: usize,
-    last_at: usize,
-}
+/// What an Ethernet frame has room for behind the headers of IP and UDP.
+const MAX_DATAGRAM_BYTES: usize = 1472;
+/// The larger of the headers of v9 and IPFIX, and a set's.
+const HEADER_BYTES: usize = 20 + 4;
+/// Version 5's records: how many a datagram has room for, of so many bytes, with the times there.
+const V5_MAX_RECORDS: usize = 30;
+const V5_RECORD_BYTES: usize = 48;
+const V5_FIRST_AT: usize = 24;
+const V5_LAST_AT: usize = 28;
 
-/// A datagram of flows but for its header's clock and count, and its records' times.
-#[derive(Debug)]
-pub(crate) struct Prepared {
-    layout: &'static Layout,
-    bytes: Vec<u8>,
-    pub(crate) records: u32,
-    pub(crate) packets: u64,
-    pub(crate) octets: u64,
-}
+/// Elements of an IPv4 record and of an IPv6 one with their lengths: addresses, and in IPv4 the next hop.
+const V4_ADDRESSES: [(u16, u16); 3] = [(8, 4), (12, 4), (15, 4)];
+const V6_ADDRESSES: [(u16, u16); 2] = [(27, 16), (28, 16)];
 
-/// What a datagram's header says.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Header {
-    /// The exporter's clock, since 1970.
-    pub(crate) unix_ms: u64,
-    /// Since it started.
-    pub(crate) uptime_ms: u32,
-    pub(crate) sequence: u32,
-    pub(crate) domain: u32,
-}
-
-const V5: Layout = Layout {
-    version: Version::V5,
-    template: 0,
-    header_bytes: 24,
-    record_bytes: 48,
-    max_records: 30,
-    first_at: 24,
-    last_at: 28,
-};
-const V9_V4: Layout = Layout {
-    version: Version::V9,
-    template: TEMPLATE_V4,
-    header_bytes: 24,
-    record_bytes: 56,
-    max_records: 25,
-    first_at: 28,
-    last_at: 32,
-};
-const V9_V6: Layout = Layout {
-    version: Version::V9,
-    template: TEMPLATE_V6,
-    header_bytes: 24,
-    record_bytes: 76,
-    max_records: 18,
-    first_at: 48,
-    last_at: 52,
-};
-const IPFIX_V4: Layout = Layout {
-    version: Version::Ipfix,
-    template: TEMPLATE_V4,
-    header_bytes: 20,
-    record_bytes: 64,
-    max_records: 22,
-    first_at: 36,
-    last_at: 44,
-};
-const IPFIX_V6: Layout = Layout {
-    version: Version::Ipfix,
-    template: TEMPLATE_V6,
-    header_bytes: 20,
-    record_bytes: 84,
-    max_records: 16,
-    first_at: 56,
-    last_at: 64,
-};
-
-/// Elements and lengths of a v9 record after its addresses (and, in IPv4, the next hop).
+/// What follows in v9.
 const V9_FIELDS: [(u16, u16); 17] = [
     (10, 4), // INPUT_SNMP
     (14, 4), // OUTPUT_SNMP
@@ -112,12 +49,14 @@ const V9_FIELDS: [(u16, u16); 17] = [
     (4, 1),  // PROTOCOL
     (5, 1),  // SRC_TOS
     (61, 1), // DIRECTION
-    (9, 1),  // SRC_MASK; in IPv6 29, IPV6_SRC_MASK
-    (13, 1), // DST_MASK; in IPv6 30, IPV6_DST_MASK
+    (9, 1),  // SRC_MASK
+    (13, 1), // DST_MASK
 ];
+/// What of it has another element in IPv6: ICMP type and code, and the lengths of the prefixes.
+const V6_INSTEAD: [(u16, u16); 3] = [(32, 139), (9, 29), (13, 30)];
 
-/// The same for IPFIX.
-const IPFIX_FIELDS: [(u16, u16); 12] = [
+/// What follows in IPFIX.
+const IPFIX_FIELDS: [(u16, u16); 14] = [
     (10, 4),  // ingressInterface
     (14, 4),  // egressInterface
     (2, 8),   // packetDeltaCount
@@ -130,33 +69,176 @@ const IPFIX_FIELDS: [(u16, u16); 12] = [
     (58, 2),  // vlanId
     (4, 1),   // protocolIdentifier
     (5, 1),   // ipClassOfService
+    (136, 1), // flowEndReason
+    (60, 1),  // ipVersion
 ];
-/// flowEndReason and ipVersion close an IPFIX record.
-const IPFIX_LAST_FIELDS: [(u16, u16); 2] = [(136, 1), (60, 1)];
 
-/// Addresses: source and destination, and in IPv4 the next hop.
-const V4_ADDRESSES: [(u16, u16); 3] = [(8, 4), (12, 4), (15, 4)];
-const V6_ADDRESSES: [(u16, u16); 2] = [(27, 16), (28, 16)];
+/// How one exporter's datagrams are laid out.
+#[derive(Debug)]
+pub(crate) struct Format {
+    version: Version,
+    v4: Arc<Layout>,
+    /// Version 5 has no IPv6.
+    v6: Option<Arc<Layout>>,
+}
+
+/// How the records of one kind are laid out.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    version: Version,
+    /// Version 5 has none.
+    template: Option<Template>,
+    record_bytes: usize,
+    max_records: usize,
+    /// Where in a record the times are.
+    first_at: usize,
+    last_at: usize,
+}
+
+/// The records of a datagram but for their times.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) layout: Arc<Layout>,
+    bytes: Vec<u8>,
+    pub(crate) records: u32,
+    pub(crate) packets: u64,
+    pub(crate) octets: u64,
+}
+
+impl Format {
+    pub(crate) fn new(version: Version) -> anyhow::Result<Self> {
+        let Some(first_and_last) = times_of(version) else {
+            let v4 = Layout {
+                version,
+                template: None,
+                record_bytes: V5_RECORD_BYTES,
+                max_records: V5_MAX_RECORDS,
+                first_at: V5_FIRST_AT,
+                last_at: V5_LAST_AT,
+            };
+            return Ok(Self {
+                version,
+                v4: Arc::new(v4),
+                v6: None,
+            });
+        };
+        let fields: &[(u16, u16)] = if version == Version::V9 {
+            &V9_FIELDS
+        } else {
+            &IPFIX_FIELDS
+        };
+        let instead = |&(element, length): &(u16, u16)| {
+            let other = V6_INSTEAD
+                .iter()
+                .find(|(of_v4, _)| *of_v4 == element && version == Version::V9);
+            (other.map_or(element, |(_, of_v6)| *of_v6), length)
+        };
+        let v4 = V4_ADDRESSES.into_iter().chain(fields.iter().copied());
+        let v6 = V6_ADDRESSES.into_iter().chain(fields.iter().map(instead));
+        Ok(Self {
+            version,
+            v4: Arc::new(Layout::new(version, TEMPLATE_V4, v4, first_and_last)?),
+            v6: Some(Arc::new(Layout::new(version, TEMPLATE_V6, v6, first_and_last)?)),
+        })
+    }
+
+    /// What a flow is exported in; `None` if the protocol cannot carry it.
+    pub(crate) fn layout(&self, ends: &Ends) -> Option<&Arc<Layout>> {
+        match ends {
+            Ends::V4 { .. } => Some(&self.v4),
+            Ends::V6 { .. } => self.v6.as_ref(),
+        }
+    }
+
+    /// Appends a message of the templates and, where an exporter samples, of that option. Returns how many data
+    /// records are in it; `None`, and nothing appended, for version 5, which has neither.
+    pub(crate) fn stamp_templates(
+        &self,
+        is_sampling: bool,
+        header: &Header,
+        to: &mut Vec<u8>,
+    ) -> anyhow::Result<Option<u32>> {
+        let templates: Vec<&Template> = [Some(&self.v4), self.v6.as_ref()]
+            .into_iter()
+            .flatten()
+            .filter_map(|layout| layout.template.as_ref())
+            .collect();
+        if templates.is_empty() {
+            return Ok(None);
+        }
+        let mut message = MessageWriter::new(to, header);
+        message.templates(templates)?;
+        if is_sampling {
+            // The scope is the whole exporter: v9's scope "system", IPFIX's exportingProcessId.
+            let scope = if self.version == Version::V9 {
+                ElementId::v9_scope(1)
+            } else {
+                ElementId::iana(144)
+            };
+            // samplingInterval and samplingAlgorithm.
+            let fields = [(scope, 4), (ElementId::iana(34), 4), (ElementId::iana(35), 1)];
+            let fields = fields
+                .map(|(element, length)| FieldSpec::fixed(element, length))
+                .to_vec();
+            let kind = TemplateKind::Options { scope_fields: 1 };
+            let options = template_of(TEMPLATE_SAMPLING, kind, fields)?;
+            message.templates([&options])?;
+            let mut set = message.data_set(&options)?;
+            // Algorithm 2 is random.
+            set.record_of([&[0; 4][..], &SAMPLING_INTERVAL.to_be_bytes(), &[2]])?;
+            set.finish()?;
+        }
+        message.finish()?;
+        Ok(Some(u32::from(is_sampling)))
+    }
+}
+
+/// The elements of the first and the last packet's time; `None` for version 5, which has no elements.
+fn times_of(version: Version) -> Option<(u16, u16)> {
+    match version {
+        Version::V9 => Some((22, 21)),
+        Version::Ipfix => Some((152, 153)),
+        Version::V1 | Version::V5 | Version::V7 => None,
+    }
+}
+
+fn template_of(id: u16, kind: TemplateKind, fields: Vec<FieldSpec>) -> anyhow::Result<Template> {
+    Template::new(TemplateId(id), kind, fields).map_err(|fault| anyhow::anyhow!("template {id}: {fault:?}"))
+}
 
 impl Layout {
-    /// What a flow is exported in; `None` if the protocol cannot carry it, as v5 cannot IPv6.
-    pub(crate) fn of(version: Version, ends: &Ends) -> Option<&'static Self> {
-        Some(match (version, ends) {
-            (Version::V5, Ends::V4 { .. }) => &V5,
-            (Version::V5, Ends::V6 { .. }) => return None,
-            (Version::V9, Ends::V4 { .. }) => &V9_V4,
-            (Version::V9, Ends::V6 { .. }) => &V9_V6,
-            (Version::Ipfix, Ends::V4 { .. }) => &IPFIX_V4,
-            (Version::Ipfix, Ends::V6 { .. }) => &IPFIX_V6,
+    fn new(
+        version: Version,
+        id: u16,
+        fields: impl Iterator<Item = (u16, u16)>,
+        (first, last): (u16, u16),
+    ) -> anyhow::Result<Self> {
+        let fields = fields
+            .map(|(element, length)| FieldSpec::fixed(ElementId::iana(element), length))
+            .collect();
+        let template = template_of(id, TemplateKind::Data, fields)?;
+        let place = |element| {
+            let position = template
+                .position(ElementId::iana(element))
+                .context("a template has the times")?;
+            let (at, _) = template.fixed_place(position).context("fields are of fixed length")?;
+            anyhow::Ok(at)
+        };
+        let record_bytes = template.record_length().context("fields are of fixed length")?;
+        Ok(Self {
+            version,
+            record_bytes,
+            max_records: (MAX_DATAGRAM_BYTES - HEADER_BYTES) / record_bytes,
+            first_at: place(first)?,
+            last_at: place(last)?,
+            template: Some(template),
         })
     }
 }
 
 impl Prepared {
-    pub(crate) fn new(layout: &'static Layout) -> Self {
-        let capacity = layout.header_bytes + layout.max_records * layout.record_bytes;
-        let mut bytes = Vec::with_capacity(capacity);
-        bytes.resize(layout.header_bytes, 0);
+    pub(crate) fn new(layout: Arc<Layout>) -> Self {
+        let bytes = Vec::with_capacity(layout.max_records * layout.record_bytes);
         Self {
             layout,
             bytes,
@@ -166,18 +248,15 @@ impl Prepared {
         }
     }
 
-    pub(crate) fn layout(&self) -> &'static Layout {
-        self.layout
-    }
-
     /// Takes over everything that was pushed, and leaves an empty one of the same layout.
     pub(crate) fn take(&mut self) -> Self {
-        std::mem::replace(self, Self::new(self.layout))
+        let empty = Self::new(Arc::clone(&self.layout));
+        std::mem::replace(self, empty)
     }
 
     /// Empties it, and keeps its room.
     pub(crate) fn clear(&mut self) {
-        self.bytes.truncate(self.layout.header_bytes);
+        self.bytes.clear();
         (self.records, self.packets, self.octets) = (0, 0, 0);
     }
 
@@ -187,41 +266,57 @@ impl Prepared {
 
     /// Appends a flow, which has to be one of this layout.
     pub(crate) fn push(&mut self, flow: &Flow) {
-        let before = self.bytes.len();
         match self.layout.version {
-            Version::V5 => put_v5(&mut self.bytes, flow),
             Version::V9 => put_v9(&mut self.bytes, flow),
             Version::Ipfix => put_ipfix(&mut self.bytes, flow),
+            Version::V1 | Version::V5 | Version::V7 => put_v5(&mut self.bytes, flow),
         }
-        debug_assert_eq!(
-            self.bytes.len() - before,
-            self.layout.record_bytes,
-            "a record of {:?}",
-            self.layout
-        );
         self.records += 1;
+        debug_assert_eq!(
+            self.bytes.len(),
+            self.records as usize * self.layout.record_bytes,
+            "a record fits its layout"
+        );
         self.packets += u64::from(flow.packets);
         self.octets += u64::from(flow.octets);
     }
 
-    /// Appends the finished datagram to `to`.
-    pub(crate) fn stamp(&self, header: &Header, to: &mut Vec<u8>) {
-        let start = to.len();
-        to.extend_from_slice(&self.bytes);
-        let datagram = &mut to[start..];
-        let (head, records) = datagram.split_at_mut(self.layout.header_bytes);
-        put_header(self, header, head);
-        for record in records.chunks_exact_mut(self.layout.record_bytes) {
-            for at in [self.layout.first_at, self.layout.last_at] {
-                if self.layout.version == Version::Ipfix {
+    /// Appends the finished message to `to`.
+    pub(crate) fn stamp(&self, header: &Header, to: &mut Vec<u8>) -> Result<(), EncodeError> {
+        let layout = &*self.layout;
+        let mut message = MessageWriter::new(to, header);
+        let records_at = match &layout.template {
+            None => {
+                let records_at = message.len();
+                message.fixed_records(&self.bytes)?;
+                records_at
+            }
+            Some(template) => {
+                let mut set = message.data_set(template)?;
+                let records_at = set.message_len();
+                for record in self.bytes.chunks_exact(layout.record_bytes) {
+                    set.record(record)?;
+                }
+                set.finish()?;
+                records_at
+            }
+        };
+        let length = message.finish()?;
+        let start = to.len() - length + records_at;
+        let unix_ms = u64::try_from(header.export_time_ms).unwrap_or(0);
+        let uptime_ms = header.uptime_ms.unwrap_or(0);
+        for record in to[start..].chunks_exact_mut(layout.record_bytes) {
+            for at in [layout.first_at, layout.last_at] {
+                if layout.version == Version::Ipfix {
                     let age = be_u64(&record[at..at + 8]);
-                    record[at..at + 8].copy_from_slice(&header.unix_ms.saturating_sub(age).to_be_bytes());
+                    record[at..at + 8].copy_from_slice(&unix_ms.saturating_sub(age).to_be_bytes());
                 } else {
                     let age = be_u32(&record[at..at + 4]);
-                    record[at..at + 4].copy_from_slice(&header.uptime_ms.wrapping_sub(age).to_be_bytes());
+                    record[at..at + 4].copy_from_slice(&uptime_ms.wrapping_sub(age).to_be_bytes());
                 }
             }
         }
+        Ok(())
     }
 }
 
@@ -231,67 +326,6 @@ fn be_u32(bytes: &[u8]) -> u32 {
 
 fn be_u64(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |value, &byte| value << 8 | u64::from(byte))
-}
-
-/// A datagram's length; none is longer than 64 KiB.
-fn length_u16(length: usize) -> u16 {
-    u16::try_from(length).unwrap_or(u16::MAX)
-}
-
-/// Seconds since 1970, until 2106.
-fn unix_seconds(unix_ms: u64) -> u32 {
-    u32::try_from(unix_ms / 1000).unwrap_or(u32::MAX)
-}
-
-fn put_header(prepared: &Prepared, header: &Header, head: &mut [u8]) {
-    let datagram_bytes = prepared.bytes.len();
-    let records = length_u16(prepared.records as usize);
-    let mut bytes = Vec::with_capacity(head.len());
-    match prepared.layout.version {
-        Version::V5 => {
-            put_u16(&mut bytes, 5);
-            put_u16(&mut bytes, records);
-            put_u32(&mut bytes, header.uptime_ms);
-            put_u32(&mut bytes, unix_seconds(header.unix_ms));
-            put_u32(
-                &mut bytes,
-                u32::try_from(header.unix_ms % 1000 * 1_000_000).unwrap_or(0),
-            );
-            put_u32(&mut bytes, header.sequence);
-            // Engine type and id.
-            put_u16(&mut bytes, u16::try_from(header.domain).unwrap_or(0));
-            // No sampling stated.
-            put_u16(&mut bytes, 0);
-        }
-        Version::V9 => {
-            put_v9_header(&mut bytes, header, records);
-            put_u16(&mut bytes, prepared.layout.template);
-            put_u16(&mut bytes, length_u16(datagram_bytes - 20));
-        }
-        Version::Ipfix => {
-            put_ipfix_header(&mut bytes, header, datagram_bytes);
-            put_u16(&mut bytes, prepared.layout.template);
-            put_u16(&mut bytes, length_u16(datagram_bytes - 16));
-        }
-    }
-    head.copy_from_slice(&bytes);
-}
-
-fn put_v9_header(bytes: &mut Vec<u8>, header: &Header, records: u16) {
-    put_u16(bytes, 9);
-    put_u16(bytes, records);
-    put_u32(bytes, header.uptime_ms);
-    put_u32(bytes, unix_seconds(header.unix_ms));
-    put_u32(bytes, header.sequence);
-    put_u32(bytes, header.domain);
-}
-
-fn put_ipfix_header(bytes: &mut Vec<u8>, header: &Header, datagram_bytes: usize) {
-    put_u16(bytes, 10);
-    put_u16(bytes, length_u16(datagram_bytes));
-    put_u32(bytes, unix_seconds(header.unix_ms));
-    put_u32(bytes, header.sequence);
-    put_u32(bytes, header.domain);
 }
 
 fn put_u16(bytes: &mut Vec<u8>, value: u16) {
@@ -370,136 +404,19 @@ fn put_ipfix(bytes: &mut Vec<u8>, flow: &Flow) {
     bytes.extend_from_slice(&[flow.protocol, flow.type_of_service, 3, ip_version]);
 }
 
-/// A datagram of templates and, where an exporter samples, of that option; `None` for v5, which has neither. Returns
-/// how many data records are in it.
-pub(crate) fn stamp_templates(version: Version, is_sampling: bool, header: &Header, to: &mut Vec<u8>) -> Option<u32> {
-    let start = to.len();
-    let mut sets = Vec::new();
-    let is_ipfix = match version {
-        Version::V5 => return None,
-        Version::V9 => false,
-        Version::Ipfix => true,
-    };
-    // RFC 3954 §5.2 and RFC 7011 §3.4.1: a set of templates is 0 in v9 and 2 in IPFIX.
-    put_set(&mut sets, if is_ipfix { 2 } else { 0 }, |set| {
-        put_template(set, TEMPLATE_V4, &V4_ADDRESSES, is_ipfix, false);
-        put_template(set, TEMPLATE_V6, &V6_ADDRESSES, is_ipfix, true);
-    });
-    let mut records = 2;
-    if is_sampling {
-        put_set(&mut sets, if is_ipfix { 3 } else { 1 }, |set| {
-            put_u16(set, TEMPLATE_SAMPLING);
-            if is_ipfix {
-                // RFC 7011 §3.4.2.2: fields in all, fields of scope; exportingProcessId is the scope.
-                put_fields(set, &[(3, 1), (144, 4)]);
-            } else {
-                // RFC 3954 §6.1: bytes of scope, bytes of options; the whole system is the scope.
-                put_fields(set, &[(4, 8), (1, 4)]);
-            }
-            // samplingInterval, samplingAlgorithm.
-            put_fields(set, &[(34, 4), (35, 1)]);
-        });
-        put_set(&mut sets, TEMPLATE_SAMPLING, |set| {
-            put_u32(set, 0);
-            put_u32(set, SAMPLING_INTERVAL);
-            // Random.
-            set.push(2);
-        });
-        records += 2;
-    }
-    let datagram_bytes = sets.len() + if is_ipfix { 16 } else { 20 };
-    if is_ipfix {
-        put_ipfix_header(to, header, datagram_bytes);
-    } else {
-        put_v9_header(to, header, records);
-    }
-    to.extend_from_slice(&sets);
-    debug_assert_eq!(to.len() - start, datagram_bytes, "the header says how long it is");
-    Some(u32::from(is_sampling))
-}
-
-fn put_set(bytes: &mut Vec<u8>, id: u16, content: impl FnOnce(&mut Vec<u8>)) {
-    let start = bytes.len();
-    put_u16(bytes, id);
-    put_u16(bytes, 0);
-    content(bytes);
-    let padded = (bytes.len() - start).next_multiple_of(4);
-    bytes.resize(start + padded, 0);
-    bytes[start + 2..start + 4].copy_from_slice(&length_u16(padded).to_be_bytes());
-}
-
-fn put_template(set: &mut Vec<u8>, id: u16, addresses: &[(u16, u16)], is_ipfix: bool, is_v6: bool) {
-    let (fields, last): (&[_], &[_]) = if is_ipfix {
-        (&IPFIX_FIELDS, &IPFIX_LAST_FIELDS)
-    } else {
-        (&V9_FIELDS, &[])
-    };
-    put_u16(set, id);
-    put_u16(set, length_u16(addresses.len() + fields.len() + last.len()));
-    put_fields(set, addresses);
-    for &(element, length) in fields {
-        let element = match element {
-            9 if is_v6 => 29,
-            13 if is_v6 => 30,
-            // The IPv4 element of ICMP type and code, and the IPv6 one.
-            32 if is_v6 => 139,
-            other => other,
-        };
-        put_fields(set, &[(element, length)]);
-    }
-    put_fields(set, last);
-}
-
-fn put_fields(set: &mut Vec<u8>, fields: &[(u16, u16)]) {
-    for &(element, length) in fields {
-        put_u16(set, element);
-        put_u16(set, length);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn templates_and_records_agree_in_length() {
-        let length = |fields: &[(u16, u16)]| fields.iter().map(|&(_, length)| usize::from(length)).sum::<usize>();
-        let v9 = length(&V9_FIELDS);
-        let ipfix = length(&IPFIX_FIELDS) + length(&IPFIX_LAST_FIELDS);
-        assert_eq!(V9_V4.record_bytes, length(&V4_ADDRESSES) + v9);
-        assert_eq!(V9_V6.record_bytes, length(&V6_ADDRESSES) + v9);
-        assert_eq!(IPFIX_V4.record_bytes, length(&V4_ADDRESSES) + ipfix);
-        assert_eq!(IPFIX_V6.record_bytes, length(&V6_ADDRESSES) + ipfix);
-    }
-
-    #[test]
-    fn times_are_where_the_templates_say() {
-        let before = |fields: &[(u16, u16)], element: u16| {
-            fields
-                .iter()
-                .take_while(|&&(id, _)| id != element)
-                .map(|&(_, length)| usize::from(length))
-                .sum::<usize>()
-        };
-        for (layout, addresses) in [(&V9_V4, 12), (&V9_V6, 32)] {
-            assert_eq!(layout.first_at, addresses + before(&V9_FIELDS, 22));
-            assert_eq!(layout.last_at, addresses + before(&V9_FIELDS, 21));
-        }
-        for (layout, addresses) in [(&IPFIX_V4, 12), (&IPFIX_V6, 32)] {
-            assert_eq!(layout.first_at, addresses + before(&IPFIX_FIELDS, 152));
-            assert_eq!(layout.last_at, addresses + before(&IPFIX_FIELDS, 153));
-        }
-    }
-
-    #[test]
-    fn a_full_datagram_fits_an_ethernet_frame() {
-        for layout in [&V5, &V9_V4, &V9_V6, &IPFIX_V4, &IPFIX_V6] {
-            let bytes = layout.header_bytes + layout.max_records * layout.record_bytes;
-            assert!(bytes <= 1472, "{layout:?}");
-            assert!(
-                bytes + layout.record_bytes > 1440,
-                "{layout:?}: another record would fit"
-            );
+    fn a_full_datagram_fits_an_ethernet_frame_and_has_no_room_for_another_record() {
+        for version in [Version::V5, Version::V9, Version::Ipfix] {
+            let format = Format::new(version).unwrap();
+            for layout in [Some(&format.v4), format.v6.as_ref()].into_iter().flatten() {
+                let bytes = HEADER_BYTES + layout.max_records * layout.record_bytes;
+                assert!(bytes <= MAX_DATAGRAM_BYTES, "{layout:?}");
+                assert!(bytes + layout.record_bytes > MAX_DATAGRAM_BYTES, "{layout:?}");
+            }
         }
     }
 }
