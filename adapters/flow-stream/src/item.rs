@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use bundle_log::Position;
 use flow_store::arrow_stream;
+use crate::watermarks::Watermarks;
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -20,6 +21,8 @@ pub(crate) enum Item {
         worker: usize,
         /// Where it goes on reading.
         read_to: u64,
+        /// The watermarks there.
+        watermarks: Watermarks,
     },
 }
 

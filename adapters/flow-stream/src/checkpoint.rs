@@ -1,0 +1,160 @@
+//! What a restarted processor goes on from.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use bundle_log::Position;
+use serde::{Deserialize, Serialize};
+
+use crate::walk::Resume;
+use crate::watermarks::Watermarks;
+
+const VERSION: u32 = 1;
+const FILE: &str = "checkpoint";
+
+/// The state of the statements together with the place in the log that it belongs to.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    pub(crate) head: Head,
+    /// The windows of the statements, in the engine's own form.
+    pub(crate) engine: Vec<u8>,
+}
+
+/// Everything but the windows.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Head {
+    version: u32,
+    /// All flows before this time have gone into the windows, and no other.
+    pub(crate) time_ms: i64,
+    /// Up to where the log had been read.
+    read_to: u64,
+    /// The watermarks there.
+    watermarks: Watermarks,
+    /// The oldest frame with flows that had not gone into the windows.
+    needed: u64,
+    /// Where the events that belong to this state end.
+    pub(crate) events: EventsEnd,
+    engine_bytes: usize,
+    engine_crc: u32,
+}
+
+/// A place in the event files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct EventsEnd {
+    /// Number of the file.
+    pub(crate) file: u64,
+    /// Bytes in it.
+    pub(crate) bytes: u64,
+}
+
+impl Checkpoint {
+    pub(crate) fn new(
+        time_ms: i64,
+        read_to: Position,
+        needed: Position,
+        watermarks: Watermarks,
+        events: EventsEnd,
+        engine: Vec<u8>,
+    ) -> Self {
+        let (engine_bytes, engine_crc) = (engine.len(), crc32fast::hash(&engine));
+        let head = Head {
+            version: VERSION,
+            time_ms,
+            read_to: read_to.0,
+            watermarks,
+            needed: needed.0,
+            events,
+            engine_bytes,
+            engine_crc,
+        };
+        Self { head, engine }
+    }
+
+    pub(crate) fn resume(&self) -> Resume {
+        Resume {
+            time_ms: self.head.time_ms,
+            watermarks: self.head.watermarks.clone(),
+            read_to: Position(self.head.read_to),
+        }
+    }
+
+    /// The oldest place in the log that a restart needs.
+    pub(crate) fn needed(&self) -> Position {
+        Position(self.head.needed)
+    }
+
+    /// Reads the checkpoint in `folder`, if there is one.
+    pub(crate) fn read(folder: &Path) -> anyhow::Result<Option<Self>> {
+        let path = folder.join(FILE);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| path.display().to_string()),
+        };
+        let hint = || format!("{}: move it away to start with empty windows", path.display());
+        let line = bytes.iter().position(|&byte| byte == b'\n').context("no head").with_context(hint)?;
+        let (head, engine) = bytes.split_at(line);
+        let head: Head = serde_json::from_slice(head).with_context(hint)?;
+        let engine = engine.get(1..).unwrap_or_default().to_vec();
+        if head.version != VERSION {
+            bail!("{}: checkpoint of version {}, this program reads {VERSION}", hint(), head.version);
+        }
+        if engine.len() != head.engine_bytes || crc32fast::hash(&engine) != head.engine_crc {
+            bail!("{}: checkpoint is damaged", hint());
+        }
+        Ok(Some(Self { head, engine }))
+    }
+
+    /// Puts this checkpoint in the place of the last one. A crash leaves either, whole.
+    pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<()> {
+        let (path, new): (PathBuf, PathBuf) = (folder.join(FILE), folder.join("checkpoint.new"));
+        let write = || -> io::Result<()> {
+            let mut file = File::create(&new)?;
+            serde_json::to_writer(&file, &self.head)?;
+            file.write_all(b"\n")?;
+            file.write_all(&self.engine)?;
+            file.sync_data()?;
+            fs::rename(&new, &path)?;
+            File::open(folder)?.sync_all()
+        };
+        write().with_context(|| format!("checkpoint {}", path.display()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checkpoint() -> Checkpoint {
+        let mut watermarks = Watermarks::default();
+        watermarks.session(4, &["a"]);
+        Checkpoint::new(9, Position(30), Position(20), watermarks, EventsEnd { file: 1, bytes: 2 }, b"win\ndows".to_vec())
+    }
+
+    #[test]
+    fn reads_what_was_written_last() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(Checkpoint::read(folder.path()).unwrap().is_none());
+        Checkpoint::new(1, Position(1), Position(1), Watermarks::default(), EventsEnd::default(), Vec::new())
+            .write(folder.path())
+            .unwrap();
+        checkpoint().write(folder.path()).unwrap();
+        let found = Checkpoint::read(folder.path()).unwrap().unwrap();
+        assert_eq!((found.head.time_ms, found.needed(), found.engine), (9, Position(20), b"win\ndows".to_vec()));
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_is_refused_with_advice() {
+        let folder = tempfile::tempdir().unwrap();
+        checkpoint().write(folder.path()).unwrap();
+        let path = folder.path().join(FILE);
+        let bytes = fs::read(&path).unwrap();
+        for cut in 0..bytes.len() {
+            fs::write(&path, &bytes[..cut]).unwrap();
+            let error = Checkpoint::read(folder.path()).unwrap_err();
+            assert!(format!("{error:#}").contains("move it away"), "{error:#}");
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The half that runs statements: flows in, in one order; events out; checkpoints.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use bundle_log::Position;
+use flow_cep::Engine;
+use flow_store::schema;
+use serde_json::{Map, Value};
+
+use crate::checkpoint::{Checkpoint, EventsEnd};
+use crate::combine::Combiner;
+use crate::events::{Delivery, EventFile, Keep};
+use crate::item::Flows;
+use crate::json;
+use crate::watermarks::Watermarks;
+use crate::{Counters, Shared};
+
+/// Called with each delivery: statement, the stream's time in ms, and its new rows.
+pub type Deliver = Arc<dyn Fn(&str, i64, Vec<Map<String, Value>>) + Send + Sync>;
+
+/// How far the workers have read.
+#[derive(Clone, Debug)]
+pub(crate) struct Reached {
+    pub(crate) read_to: Position,
+    pub(crate) watermarks: Watermarks,
+}
+
+/// Runs the statements on one worker.
+pub(crate) struct Statements {
+    combiner: Combiner,
+    engine: Engine,
+    events: EventFile,
+    deliver: Deliver,
+    folder: PathBuf,
+    time_ms: i64,
+    /// What each worker has handed on.
+    reached: Vec<Option<Reached>>,
+    checkpointed: Instant,
+    checkpoint_every: Duration,
+    shared: Arc<Shared>,
+}
+
+impl Statements {
+    pub(crate) fn open(shared: Arc<Shared>, workers: usize, checkpoint: Option<&Checkpoint>) -> anyhow::Result<Self> {
+        let config = &shared.config;
+        let mut engine = (config.engine)().context("statements")?;
+        let mut time_ms = 0;
+        let mut end = None;
+        if let Some(checkpoint) = checkpoint {
+            match engine.restore(&checkpoint.engine) {
+                Ok(()) => {
+                    (time_ms, end) = (checkpoint.head.time_ms, Some(checkpoint.head.events));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "windows of the last run do not fit the statements and start empty");
+                    engine = (config.engine)().context("statements")?;
+                    time_ms = checkpoint.head.time_ms;
+                }
+            }
+        }
+        let schema = schema::enriched_schema();
+        let columns = (0..schema.fields().len()).collect();
+        let combiner = Combiner::new(&schema, columns, schema.index_of(schema::TIME)?, time_ms)?;
+        let keep = Keep { file_bytes: config.event_file_bytes, total_bytes: config.event_bytes };
+        Ok(Self {
+            combiner,
+            engine,
+            events: EventFile::open(&config.data.join("events"), keep, end)?,
+            deliver: Arc::clone(&config.deliver),
+            folder: config.data.clone(),
+            time_ms,
+            reached: vec![None; workers],
+            checkpointed: Instant::now(),
+            checkpoint_every: config.checkpoint_every,
+            shared,
+        })
+    }
+
+    pub(crate) fn take(&mut self, flows: Flows) -> anyhow::Result<()> {
+        let position = flows.position();
+        let late = self.combiner.insert(position, (flows.probe, flows.sequence), &flows.batch.0)?;
+        // What an earlier run has had is late in a replay, and no loss.
+        if position >= self.shared.replayed_to {
+            Counters::add(&self.shared.counters.late_flows, late as u64);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn reached(&mut self, worker: usize, reached: Reached) {
+        if let Some(known) = self.reached.get_mut(worker) {
+            *known = Some(reached);
+        }
+    }
+
+    /// The stream's time has come to `time_ms`: no flow before it will come any more.
+    pub(crate) fn advance(&mut self, time_ms: i64) -> anyhow::Result<()> {
+        if time_ms <= self.time_ms {
+            return Ok(());
+        }
+        let started = Instant::now();
+        let mut rows = 0;
+        let (engine, events, deliver, counters) = (&mut self.engine, &mut self.events, &self.deliver, &self.shared.counters);
+        self.combiner.release::<anyhow::Error>(time_ms, |batch| {
+            rows += batch.num_rows();
+            engine.push("Flow", batch)?;
+            publish(engine, events, deliver, counters)
+        })?;
+        engine.advance(time_ms)?;
+        publish(engine, events, deliver, counters)?;
+        self.time_ms = time_ms;
+        events.flush()?;
+        Counters::add(&counters.statement_flows, rows as u64);
+        Counters::add_time(&counters.statement_ns, started);
+        counters.set_time(time_ms);
+        Ok(())
+    }
+
+    /// Writes a checkpoint if the last one is old enough.
+    pub(crate) fn checkpoint_if_due(&mut self) -> anyhow::Result<()> {
+        if self.checkpointed.elapsed() >= self.checkpoint_every { self.checkpoint() } else { Ok(()) }
+    }
+
+    /// Writes a checkpoint, after which the log before its place is not needed here any more.
+    pub(crate) fn checkpoint(&mut self) -> anyhow::Result<()> {
+        let Some(reached) = self.reached.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else { return Ok(()) };
+        let Some(reached) = reached.into_iter().min_by_key(|reached| reached.read_to) else { return Ok(()) };
+        let needed = self.combiner.oldest().map_or(reached.read_to, |oldest| oldest.min(reached.read_to));
+        let end: EventsEnd = self.events.sync()?;
+        let state = self.engine.checkpoint()?;
+        let checkpoint =
+            Checkpoint::new(self.time_ms, reached.read_to, needed, reached.watermarks.clone(), end, state);
+        checkpoint.write(&self.folder)?;
+        self.shared.trim(|needed| needed.statements = checkpoint.needed());
+        self.checkpointed = Instant::now();
+        Ok(())
+    }
+
+    pub(crate) fn held_bundles(&self) -> usize {
+        self.combiner.len()
+    }
+}
+
+/// Hands on what the statements have delivered.
+fn publish(engine: &mut Engine, events: &mut EventFile, deliver: &Deliver, counters: &Counters) -> anyhow::Result<()> {
+    while let Some(delivery) = engine.next_output() {
+        let mut rows = Vec::new();
+        let new = delivery.new.as_ref().map(json::rows).unwrap_or_default();
+        rows.extend(new.iter().cloned().map(|row| (None, row)));
+        if let Some(old) = delivery.old.as_ref() {
+            rows.extend(json::rows(old).into_iter().map(|row| (Some("old"), row)));
+        }
+        Counters::add(&counters.events, rows.len() as u64);
+        counters.count_delivery(&delivery.statement, rows.len() as u64);
+        events.add(Delivery {
+            statement: &delivery.statement,
+            number: delivery.number,
+            time_ms: delivery.time_ms,
+            rows: &rows,
+        })?;
+        deliver(&delivery.statement, delivery.time_ms, new);
+    }
+    Ok(())
+}
+
