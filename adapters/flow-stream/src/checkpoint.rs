@@ -25,19 +25,27 @@ pub(crate) struct Checkpoint {
 /// Everything but the windows.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Head {
-    version: u32,
     /// All flows before this time have gone into the windows, and no other.
     pub(crate) time_ms: i64,
     /// Up to where the log had been read.
-    read_to: u64,
+    pub(crate) read_to: u64,
     /// The watermarks there.
-    watermarks: Watermarks,
+    pub(crate) watermarks: Watermarks,
     /// The oldest frame with flows that had not gone into the windows.
-    needed: u64,
+    pub(crate) needed: u64,
     /// Where the events that belong to this state end.
     pub(crate) events: EventsEnd,
+    /// Tells the statements from others.
+    pub(crate) statements: u32,
+}
+
+/// The first line of the file: the head, and what the rest must be.
+#[derive(Debug, Serialize, Deserialize)]
+struct FirstLine {
+    version: u32,
     engine_bytes: usize,
     engine_crc: u32,
+    head: Head,
 }
 
 /// A place in the event files.
@@ -50,28 +58,6 @@ pub(crate) struct EventsEnd {
 }
 
 impl Checkpoint {
-    pub(crate) fn new(
-        time_ms: i64,
-        read_to: Position,
-        needed: Position,
-        watermarks: Watermarks,
-        events: EventsEnd,
-        engine: Vec<u8>,
-    ) -> Self {
-        let (engine_bytes, engine_crc) = (engine.len(), crc32fast::hash(&engine));
-        let head = Head {
-            version: VERSION,
-            time_ms,
-            read_to: read_to.0,
-            watermarks,
-            needed: needed.0,
-            events,
-            engine_bytes,
-            engine_crc,
-        };
-        Self { head, engine }
-    }
-
     pub(crate) fn resume(&self) -> Resume {
         Resume {
             time_ms: self.head.time_ms,
@@ -96,23 +82,29 @@ impl Checkpoint {
         let hint = || format!("{}: move it away to start with empty windows", path.display());
         let line = bytes.iter().position(|&byte| byte == b'\n').context("no head").with_context(hint)?;
         let (head, engine) = bytes.split_at(line);
-        let head: Head = serde_json::from_slice(head).with_context(hint)?;
+        let first: FirstLine = serde_json::from_slice(head).with_context(hint)?;
         let engine = engine.get(1..).unwrap_or_default().to_vec();
-        if head.version != VERSION {
-            bail!("{}: checkpoint of version {}, this program reads {VERSION}", hint(), head.version);
+        if first.version != VERSION {
+            bail!("{}: checkpoint of version {}, this program reads {VERSION}", hint(), first.version);
         }
-        if engine.len() != head.engine_bytes || crc32fast::hash(&engine) != head.engine_crc {
+        if engine.len() != first.engine_bytes || crc32fast::hash(&engine) != first.engine_crc {
             bail!("{}: checkpoint is damaged", hint());
         }
-        Ok(Some(Self { head, engine }))
+        Ok(Some(Self { head: first.head, engine }))
     }
 
     /// Puts this checkpoint in the place of the last one. A crash leaves either, whole.
     pub(crate) fn write(&self, folder: &Path) -> anyhow::Result<()> {
         let (path, new): (PathBuf, PathBuf) = (folder.join(FILE), folder.join("checkpoint.new"));
+        let first = FirstLine {
+            version: VERSION,
+            engine_bytes: self.engine.len(),
+            engine_crc: crc32fast::hash(&self.engine),
+            head: self.head.clone(),
+        };
         let write = || -> io::Result<()> {
             let mut file = File::create(&new)?;
-            serde_json::to_writer(&file, &self.head)?;
+            file.write_all(&serde_json::to_vec(&first)?)?;
             file.write_all(b"\n")?;
             file.write_all(&self.engine)?;
             file.sync_data()?;
@@ -127,20 +119,20 @@ impl Checkpoint {
 mod tests {
     use super::*;
 
-    fn checkpoint() -> Checkpoint {
+    fn checkpoint(time_ms: i64) -> Checkpoint {
         let mut watermarks = Watermarks::default();
         watermarks.session(4, &["a"]);
-        Checkpoint::new(9, Position(30), Position(20), watermarks, EventsEnd { file: 1, bytes: 2 }, b"win\ndows".to_vec())
+        let events = EventsEnd { file: 1, bytes: 2 };
+        let head = Head { time_ms, read_to: 30, watermarks, needed: 20, events, statements: 5 };
+        Checkpoint { head, engine: b"win\ndows".to_vec() }
     }
 
     #[test]
     fn reads_what_was_written_last() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Checkpoint::read(folder.path()).unwrap().is_none());
-        Checkpoint::new(1, Position(1), Position(1), Watermarks::default(), EventsEnd::default(), Vec::new())
-            .write(folder.path())
-            .unwrap();
-        checkpoint().write(folder.path()).unwrap();
+        checkpoint(1).write(folder.path()).unwrap();
+        checkpoint(9).write(folder.path()).unwrap();
         let found = Checkpoint::read(folder.path()).unwrap().unwrap();
         assert_eq!((found.head.time_ms, found.needed(), found.engine), (9, Position(20), b"win\ndows".to_vec()));
     }
@@ -148,7 +140,7 @@ mod tests {
     #[test]
     fn a_damaged_checkpoint_is_refused_with_advice() {
         let folder = tempfile::tempdir().unwrap();
-        checkpoint().write(folder.path()).unwrap();
+        checkpoint(9).write(folder.path()).unwrap();
         let path = folder.path().join(FILE);
         let bytes = fs::read(&path).unwrap();
         for cut in 0..bytes.len() {

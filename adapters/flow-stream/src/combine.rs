@@ -55,11 +55,6 @@ impl Combiner {
         Ok(Self { schema: projected, columns, time_column, pending: BTreeMap::new(), released_to_ms })
     }
 
-    /// The schema of what is released.
-    pub(crate) fn schema(&self) -> &SchemaRef {
-        &self.schema
-    }
-
     /// Takes a bundle in. Returns how many of its flows are too late: their time was released before. In a replay they
     /// are the ones that an earlier run released.
     pub(crate) fn insert(

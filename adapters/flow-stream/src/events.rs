@@ -168,7 +168,7 @@ fn list(folder: &Path) -> Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let name = entry?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("events-")?.strip_suffix(".jsonl")?.parse().ok());
+        let number: Option<u64> = name.to_str().and_then(|name| name.strip_prefix("events-")?.strip_suffix(".jsonl")?.parse().ok());
         numbers.extend(number);
     }
     numbers.sort_unstable();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 use bundle_log::Position;
-use flow_store::arrow_stream;
+use arrow_ipc::reader::StreamReader;
+use arrow_ipc::writer::StreamWriter;
 use crate::watermarks::Watermarks;
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -51,13 +52,19 @@ pub(crate) struct Batch(pub(crate) RecordBatch);
 
 impl Serialize for Batch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bytes(&arrow_stream::write(&self.0).map_err(S::Error::custom)?)
+        let mut bytes = Vec::new();
+        let mut writer = StreamWriter::try_new(&mut bytes, self.0.schema_ref()).map_err(S::Error::custom)?;
+        writer.write(&self.0).and_then(|()| writer.finish()).map_err(S::Error::custom)?;
+        drop(writer);
+        serializer.serialize_bytes(&bytes)
     }
 }
 
 impl<'de> Deserialize<'de> for Batch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let bytes = Vec::<u8>::deserialize(deserializer)?;
-        arrow_stream::read(bytes.into()).map(Self).map_err(D::Error::custom)
+        let mut reader = StreamReader::try_new(bytes.as_slice(), None).map_err(D::Error::custom)?;
+        let batch = reader.next().ok_or_else(|| D::Error::custom("no record batch"))?;
+        batch.map(Self).map_err(D::Error::custom)
     }
 }

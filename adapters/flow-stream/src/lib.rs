@@ -28,7 +28,7 @@ use flow_cep::Engine;
 use flow_drain::Retention;
 use flow_enrich::{AddressColumns, Enrichment, Resolver};
 use flow_store::schema;
-use timely::execute::WorkerGuards;
+use timely::communication::WorkerGuards;
 
 pub use counters::Counters;
 pub use statements::Deliver;
@@ -72,8 +72,10 @@ pub struct Config {
     pub workers: usize,
     /// Where addresses belong.
     pub resolver: Arc<CurrentResolver>,
-    /// Makes the statements' engine, with empty windows.
-    pub engine: Box<dyn Fn() -> anyhow::Result<Engine> + Send + Sync>,
+    /// Makes the statements' engine, with empty windows, that begins at a time in ms.
+    pub engine: Box<dyn Fn(i64) -> Engine + Send + Sync>,
+    /// Tells these statements from others: windows are kept over a restart only if it is the same.
+    pub statements_id: u32,
     /// Called with each delivery.
     pub deliver: Deliver,
     /// How files of the dataset are closed.

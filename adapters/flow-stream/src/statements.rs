@@ -4,13 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use bundle_log::Position;
 use flow_cep::Engine;
 use flow_store::schema;
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{Checkpoint, EventsEnd};
+use crate::checkpoint::{Checkpoint, Head};
 use crate::combine::Combiner;
 use crate::events::{Delivery, EventFile, Keep};
 use crate::item::Flows;
@@ -31,7 +30,8 @@ pub(crate) struct Reached {
 /// Runs the statements on one worker.
 pub(crate) struct Statements {
     combiner: Combiner,
-    engine: Engine,
+    /// Made when the stream's first time is known: timers are anchored there.
+    engine: Option<Engine>,
     events: EventFile,
     deliver: Deliver,
     folder: PathBuf,
@@ -46,20 +46,23 @@ pub(crate) struct Statements {
 impl Statements {
     pub(crate) fn open(shared: Arc<Shared>, workers: usize, checkpoint: Option<&Checkpoint>) -> anyhow::Result<Self> {
         let config = &shared.config;
-        let mut engine = (config.engine)().context("statements")?;
-        let mut time_ms = 0;
-        let mut end = None;
+        let (mut engine, mut time_ms, mut end) = (None, 0, None);
         if let Some(checkpoint) = checkpoint {
-            match engine.restore(&checkpoint.engine) {
-                Ok(()) => {
-                    (time_ms, end) = (checkpoint.head.time_ms, Some(checkpoint.head.events));
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "windows of the last run do not fit the statements and start empty");
-                    engine = (config.engine)().context("statements")?;
-                    time_ms = checkpoint.head.time_ms;
+            time_ms = checkpoint.head.time_ms;
+            let mut made = (config.engine)(time_ms);
+            let restored = if checkpoint.head.statements == config.statements_id {
+                made.restore(&checkpoint.engine).map_err(|error| error.to_string())
+            } else {
+                Err("the statements have changed".to_owned())
+            };
+            match restored {
+                Ok(()) => end = Some(checkpoint.head.events),
+                Err(reason) => {
+                    tracing::warn!(reason, "the windows of the last run are left, all statements start empty");
+                    made = (config.engine)(time_ms);
                 }
             }
+            engine = Some(made);
         }
         let schema = schema::enriched_schema();
         let columns = (0..schema.fields().len()).collect();
@@ -102,13 +105,15 @@ impl Statements {
         }
         let started = Instant::now();
         let mut rows = 0;
-        let (engine, events, deliver, counters) = (&mut self.engine, &mut self.events, &self.deliver, &self.shared.counters);
+        let start_ms = self.reached.iter().flatten().map(|reached| reached.watermarks.start_ms()).max().unwrap_or(0);
+        let engine = self.engine.get_or_insert_with(|| (self.shared.config.engine)(start_ms));
+        let (events, deliver, counters) = (&mut self.events, &self.deliver, &self.shared.counters);
         self.combiner.release::<anyhow::Error>(time_ms, |batch| {
             rows += batch.num_rows();
             engine.push("Flow", batch)?;
             publish(engine, events, deliver, counters)
         })?;
-        engine.advance(time_ms)?;
+        engine.advance(time_ms);
         publish(engine, events, deliver, counters)?;
         self.time_ms = time_ms;
         events.flush()?;
@@ -128,10 +133,17 @@ impl Statements {
         let Some(reached) = self.reached.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else { return Ok(()) };
         let Some(reached) = reached.into_iter().min_by_key(|reached| reached.read_to) else { return Ok(()) };
         let needed = self.combiner.oldest().map_or(reached.read_to, |oldest| oldest.min(reached.read_to));
-        let end: EventsEnd = self.events.sync()?;
-        let state = self.engine.checkpoint()?;
-        let checkpoint =
-            Checkpoint::new(self.time_ms, reached.read_to, needed, reached.watermarks.clone(), end, state);
+        let end = self.events.sync()?;
+        let Some(engine) = &self.engine else { return Ok(()) };
+        let head = Head {
+            time_ms: self.time_ms,
+            read_to: reached.read_to.0,
+            watermarks: reached.watermarks.clone(),
+            needed: needed.0,
+            events: end,
+            statements: self.shared.config.statements_id,
+        };
+        let checkpoint = Checkpoint { head, engine: engine.checkpoint()? };
         checkpoint.write(&self.folder)?;
         self.shared.trim(|needed| needed.statements = checkpoint.needed());
         self.checkpointed = Instant::now();
@@ -147,10 +159,11 @@ impl Statements {
 fn publish(engine: &mut Engine, events: &mut EventFile, deliver: &Deliver, counters: &Counters) -> anyhow::Result<()> {
     while let Some(delivery) = engine.next_output() {
         let mut rows = Vec::new();
-        let new = delivery.new.as_ref().map(json::rows).unwrap_or_default();
+        let new = json::rows(&delivery.new.to_batch(&delivery.row_type));
         rows.extend(new.iter().cloned().map(|row| (None, row)));
-        if let Some(old) = delivery.old.as_ref() {
-            rows.extend(json::rows(old).into_iter().map(|row| (Some("old"), row)));
+        if !delivery.old.is_empty() {
+            let old = json::rows(&delivery.old.to_batch(&delivery.row_type));
+            rows.extend(old.into_iter().map(|row| (Some("old"), row)));
         }
         Counters::add(&counters.events, rows.len() as u64);
         counters.count_delivery(&delivery.statement, rows.len() as u64);

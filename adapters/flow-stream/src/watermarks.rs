@@ -13,12 +13,19 @@ pub(crate) struct Watermarks {
     probes: BTreeMap<Arc<str>, i64>,
     /// The stream's time never goes back, also when a probe joins late.
     time_ms: i64,
+    /// The stream's first time: when the statements begin.
+    start_ms: i64,
 }
 
 impl Watermarks {
     /// The stream's time: no probe that takes part will send a flow of an earlier time.
     pub(crate) fn time_ms(&self) -> i64 {
         self.time_ms
+    }
+
+    /// The first time of the stream, 0 before there is one.
+    pub(crate) fn start_ms(&self) -> i64 {
+        self.start_ms
     }
 
     /// A bundle of `probe` was read: its later bundles hold nothing earlier.
@@ -47,6 +54,9 @@ impl Watermarks {
     fn settle(&mut self) {
         if let Some(&lowest) = self.probes.values().min() {
             self.time_ms = self.time_ms.max(lowest);
+            if self.start_ms == 0 {
+                self.start_ms = self.time_ms;
+            }
         }
     }
 }
