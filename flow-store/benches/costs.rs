@@ -9,9 +9,9 @@ mod flows;
 use std::hint::black_box;
 use std::time::Duration;
 
+use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
-use arrow_array::RecordBatch;
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flow_store::bundle::{Bundle, Compression};
@@ -65,13 +65,21 @@ struct Nanoseconds;
 
 impl ValueFormatter for Nanoseconds {
     fn scale_values(&self, typical: f64, values: &mut [f64]) -> &'static str {
-        let (factor, unit) = if typical < 1e3 { (1.0, "CPU ns") } else if typical < 1e6 { (1e-3, "CPU µs") } else { (1e-6, "CPU ms") };
+        let (factor, unit) = if typical < 1e3 {
+            (1.0, "CPU ns")
+        } else if typical < 1e6 {
+            (1e-3, "CPU µs")
+        } else {
+            (1e-6, "CPU ms")
+        };
         values.iter_mut().for_each(|value| *value *= factor);
         unit
     }
 
     fn scale_throughputs(&self, _: f64, throughput: &Throughput, values: &mut [f64]) -> &'static str {
-        let Throughput::Elements(rows) = throughput else { return "" };
+        let Throughput::Elements(rows) = throughput else {
+            return "";
+        };
         values.iter_mut().for_each(|value| *value = *rows as f64 * 1e3 / *value);
         "M flows/CPU-s"
     }
@@ -89,7 +97,10 @@ fn bundles(c: &mut Criterion<CpuTime>) {
     for compression in [Compression::None, Compression::Lz4, Compression::Zstd(1)] {
         let mut bytes = Vec::new();
         bundle.encode(compression, &mut bytes).unwrap();
-        println!("bundle {compression:?}: {:.1} bytes a flow", bytes.len() as f64 / BUNDLE_ROWS as f64);
+        println!(
+            "bundle {compression:?}: {:.1} bytes a flow",
+            bytes.len() as f64 / BUNDLE_ROWS as f64
+        );
         group.bench_function(BenchmarkId::new("seal and encode", format!("{compression:?}")), |b| {
             let mut out = Vec::new();
             b.iter(|| {
@@ -122,7 +133,10 @@ fn bundles(c: &mut Criterion<CpuTime>) {
     });
     group.bench_function("arrow-ipc decode", |b| {
         b.iter(|| {
-            let batches: Vec<_> = StreamReader::try_new(bytes.as_slice(), None).unwrap().map(Result::unwrap).collect();
+            let batches: Vec<_> = StreamReader::try_new(bytes.as_slice(), None)
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
             black_box(batches);
         });
     });
@@ -132,7 +146,15 @@ fn file(batches: &[RecordBatch], out: &mut Vec<u8>) {
     out.clear();
     let mut writer = FlowWriter::new(out).unwrap();
     for (at, batch) in batches.iter().enumerate() {
-        writer.write(batch, Place { bundle: at as u64, first_row: 0 }).unwrap();
+        writer
+            .write(
+                batch,
+                Place {
+                    bundle: at as u64,
+                    first_row: 0,
+                },
+            )
+            .unwrap();
     }
     writer.finish().unwrap();
 }

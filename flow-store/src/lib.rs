@@ -8,9 +8,11 @@
 //! What this crate leaves out: it opens no file and no socket, reads no clock and resolves no address. It turns values
 //! into bytes and foreign bytes into values or an [`Error`]; no input makes it panic.
 //!
-//! Where to start: [`schema::flow_schema`], [`bundle::Bundle`], [`parquet::writer::FlowWriter`].
+//! Where to start: [`batch::FlowBatchBuilder`], [`bundle::Bundle`], [`parquet::writer::FlowWriter`].
 #![forbid(unsafe_code)]
 
+pub mod arrow_stream;
+pub mod batch;
 pub mod bundle;
 mod error;
 pub mod key;

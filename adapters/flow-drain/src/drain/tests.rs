@@ -346,12 +346,12 @@ fn the_oldest_hours_go_first_until_the_size_is_kept() {
     assert!(
         dropped[0]
             .to_string()
-            .starts_with("dropped date=1970-01-01/hour=00 (2 flows, "),
+            .starts_with("dropped date=1970-01-01/hour=00 (3 flows, "),
         "{}",
         dropped[0]
     );
     assert!(!path.join("date=1970-01-01/hour=00").exists());
-    assert_eq!(drain.counters().dropped_rows, 2);
+    assert_eq!(drain.counters().dropped_rows, 3);
 
     let dropped = drain
         .retain(
