@@ -97,7 +97,7 @@ fn the_messages_are_esper_s_in_kind() {
         ),
         (
             "select * from pattern [every a=Flow -> b=Flow(x=1)]",
-            "Failed to validate filter expression 'x=1': Property named 'x' is not valid in any stream (did you mean 'ts'?)",
+            "Failed to validate filter expression 'x=1': Property named 'x' is not valid in any stream at line 1 column 46",
         ),
         (
             "select srcIp from Flow(bytes = 'a')",

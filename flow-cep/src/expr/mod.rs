@@ -3,6 +3,7 @@
 //! The planner makes them ([`crate::plan`]); [`Expr::eval`] computes one value for a [`Scope`], [`column`] whole columns of a
 //! record batch. Both mean the same, which a property test holds them to.
 
+pub mod column;
 pub mod function;
 mod row;
 pub mod text;

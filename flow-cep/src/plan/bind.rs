@@ -1579,12 +1579,11 @@ impl<'a> Binder<'a> {
                     ));
                 }
                 Argument::Expr(expr) | Argument::Ordered(expr, false) => plain.push((self.bind(expr)?, expr.span)),
+                // Largest first is smallest first of the negative.
                 Argument::Ordered(expr, true) => {
-                    return Err(Fault::unsupported(
-                        expr.span,
-                        "'desc' in an aggregate",
-                        "use 'minby' in place of 'maxby'",
-                    ));
+                    let bound = self.numeric(expr, "desc")?;
+                    let of = bound.of.clone();
+                    plain.push((folded(Node::Negate(Box::new(bound)), of), expr.span));
                 }
                 Argument::Named(name, expr) if name.name.eq_ignore_ascii_case("filter") => {
                     filter = Some(self.condition(expr, "Invalid filter expression: it must return a boolean value")?);

@@ -557,6 +557,10 @@ pub(super) fn subquery(outer: &Binder<'_>, syntax: &Select, wants_column: bool) 
             None
         }
         [SelectItem::Expr { expr, .. }] => Some(binder.bind(expr).map_err(|fault| fault.within(within))?),
+        [SelectItem::Wildcard(_)] => {
+            let of = binder.streams[0].event_type.row_type();
+            Some(Expr { node: Node::Row(0), of })
+        }
         _ => {
             return Err(Fault::unsupported(
                 syntax.span,
@@ -677,14 +681,9 @@ fn match_plan(
     binder.aggregation = Aggregates::Allowed;
     let mut measures = Vec::new();
     for (expr, name) in &syntax.measures {
-        let expr = match (&expr.kind, binder.streams.len()) {
-            // A measure may be a variable's whole row.
-            (ExprKind::Path(parts), _) if parts.len() == 1 => binder.bind(expr)?,
-            _ => binder.bind(expr)?,
-        };
         measures.push(OutputColumn {
             name: name.name.clone(),
-            expr,
+            expr: binder.bind(expr)?,
         });
     }
     let mut own = Binder::new(catalog, context, vec![row.clone()]);
@@ -722,13 +721,15 @@ const ROW_PATTERN_LIMIT: usize = 4096;
 fn row_pattern(syntax: &RowPattern, names: &mut Vec<(String, bool)>, many: bool, span: Span) -> Result<RowPatternPlan> {
     Ok(match syntax {
         RowPattern::Variable(name) => {
-            let known = names.iter().position(|(known, _)| *known == name.name);
-            let at = known.unwrap_or_else(|| {
-                names.push((name.name.clone(), false));
-                names.len() - 1
-            });
-            // A variable that repeats, or stands twice, holds several rows.
-            names[at].1 |= many || known.is_some();
+            let at = names
+                .iter()
+                .position(|(known, _)| *known == name.name)
+                .unwrap_or_else(|| {
+                    names.push((name.name.clone(), false));
+                    names.len() - 1
+                });
+            // Standing twice makes a variable no group, as in Esper.
+            names[at].1 |= many;
             RowPatternPlan::Variable(at)
         }
         RowPattern::Concat(steps) => RowPatternPlan::Concat(

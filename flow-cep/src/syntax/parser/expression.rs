@@ -59,14 +59,23 @@ impl Parser<'_> {
         self.climb(level::OR)
     }
 
-    /// A time period, a bare number (seconds) or any other expression.
+    /// A time period or a number; what follows it may begin with `and` or `or`.
     pub(super) fn period(&mut self) -> Result<Expr> {
+        self.period_above(level::CONCAT)
+    }
+
+    /// A time period or any other expression.
+    pub(super) fn period_or_expression(&mut self) -> Result<Expr> {
+        self.period_above(level::OR)
+    }
+
+    fn period_above(&mut self, min: u8) -> Result<Expr> {
         let start = self.span();
         if self.at_ident() && self.unit_at(1).is_some() {
             let first = self.path()?;
             return self.period_from(first, start);
         }
-        self.expression()
+        self.climb(min)
     }
 
     fn unit_at(&self, ahead: usize) -> Option<TimeUnit> {
@@ -547,7 +556,7 @@ impl Parser<'_> {
             self.advance();
             return Ok(Argument::Named(name, self.expression()?));
         }
-        let value = self.period()?;
+        let value = self.period_or_expression()?;
         if self.is_symbol("=>") {
             return Err(self.refuse_lambda());
         }

@@ -111,7 +111,7 @@ impl Parser<'_> {
                     parser.advance();
                     parser.advance();
                     parser.symbol("(")?;
-                    let keys = parser.list(Self::period)?;
+                    let keys = parser.list(Self::period_or_expression)?;
                     parser.symbol(")")?;
                     let inner = Box::new(parser.pattern_qualified()?);
                     return Ok(pattern(

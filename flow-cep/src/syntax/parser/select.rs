@@ -70,7 +70,8 @@ impl Parser<'_> {
             ("rstream", StreamSelector::Remove),
             ("istream", StreamSelector::Insert),
         ] {
-            if self.take_word(word) {
+            // `istream()` is a function.
+            if !self.is_symbol_at(1, "(") && self.take_word(word) {
                 return Some(selector);
             }
         }
@@ -284,7 +285,7 @@ impl Parser<'_> {
     /// An argument of a view: `sort` and `rank` take `x desc`, which is kept as a call of `desc`.
     fn view_argument(&mut self) -> Result<Expr> {
         let start = self.span();
-        let value = self.period()?;
+        let value = self.period_or_expression()?;
         let direction = ["asc", "desc"].into_iter().find(|word| self.take_word(word));
         Ok(match direction {
             None => value,
