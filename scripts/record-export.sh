@@ -5,7 +5,8 @@
 set -euo pipefail
 [ $# = 4 ] || { sed -n '2,4p' "$0" >&2; exit 2; }
 port=$((30000 + $$ % 10000))
-tcpdump -q -n -i lo -U --immediate-mode -w "$4" "udp dst port $port" > /dev/null 2>&1 &
+# In immediate mode the ring has slots of the snap length: with the default one, bursts of a dozen datagrams are lost.
+tcpdump -q -n -i lo -U -s 9000 -B 16384 --immediate-mode -w "$4" "udp dst port $port" > /dev/null 2>&1 &
 dump=$!
 # A listener, so that the kernel does not answer that the port is closed; it throws all away.
 python3 -c "
