@@ -12,12 +12,16 @@ use std::time::Duration;
 use arrow_array::RecordBatch;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
+use arrow_schema::DataType;
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use flow_store::bundle::{Bundle, Compression};
 use flow_store::parquet::writer::{FlowWriter, Place};
 use flows::{Kind, Random, START_MS, enriched, flows, header};
 use nix::time::{ClockId, clock_gettime};
+use parquet::arrow::ArrowWriter;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
 
 /// Flows of a bundle.
 const BUNDLE_ROWS: usize = 8192;
@@ -175,6 +179,31 @@ fn parquet(c: &mut Criterion<CpuTime>) {
     group.throughput(Throughput::Elements(rows as u64));
     group.sample_size(10);
     group.bench_function("write", |b| b.iter(|| file(&batches, &mut out)));
+
+    let mut stock = |out: &mut Vec<u8>| {
+        out.clear();
+        let properties = WriterProperties::builder()
+            .set_compression(parquet::basic::Compression::LZ4_RAW)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_dictionary_enabled(false);
+        let text = batches[0].schema();
+        let text = text
+            .fields()
+            .iter()
+            .filter(|field| matches!(field.data_type(), DataType::Dictionary(..)));
+        let properties = text.fold(properties, |properties, field| {
+            properties.set_column_dictionary_enabled(ColumnPath::from(field.name().as_str()), true)
+        });
+        let mut writer = ArrowWriter::try_new(out, batches[0].schema(), Some(properties.build())).unwrap();
+        batches.iter().for_each(|batch| writer.write(batch).unwrap());
+        writer.close().unwrap();
+    };
+    stock(&mut out);
+    println!(
+        "parquet's own writer: {:.1} bytes a flow",
+        out.len() as f64 / rows as f64
+    );
+    group.bench_function("parquet's own writer", |b| b.iter(|| stock(&mut out)));
 }
 
 criterion_group! {

@@ -19,7 +19,6 @@ use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, PageType};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
-use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
 use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
@@ -50,7 +49,6 @@ pub(super) enum Coding {
 }
 
 /// Gathers a column's values and turns them into a column chunk.
-#[derive(Debug)]
 pub(super) struct ChunkEncoder {
     descr: ColumnDescPtr,
     values: Values,
@@ -195,20 +193,30 @@ impl Values {
             }
             (DataType::Boolean, Coding::Bytes) => Self::Bits(BooleanBufferBuilder::new(PAGE_ROWS)),
             (DataType::FixedSizeBinary(ADDRESS_LEN), Coding::Bytes) => Self::Bytes(Vec::new()),
-            (DataType::FixedSizeBinary(ADDRESS_LEN), Coding::Dictionary) => {
-                Self::Few { indices: Vec::new(), few: Few::default() }
-            }
-            (DataType::UInt32 | DataType::Int64, Coding::Dictionary) => {
-                Self::FewWords { indices: Vec::new(), few: FewWords::default() }
-            }
+            (DataType::FixedSizeBinary(ADDRESS_LEN), Coding::Dictionary) => Self::Few {
+                indices: Vec::new(),
+                few: Few::default(),
+            },
+            (DataType::UInt32 | DataType::Int64, Coding::Dictionary) => Self::FewWords {
+                indices: Vec::new(),
+                few: FewWords::default(),
+            },
             (DataType::UInt8 | DataType::UInt16, Coding::Dictionary) => Self::Small {
                 indices: Vec::new(),
-                small: Small { index: vec![NO_INDEX; SMALL_VALUES], values: Vec::new() },
+                small: Small {
+                    index: vec![NO_INDEX; SMALL_VALUES],
+                    values: Vec::new(),
+                },
             },
-            (DataType::Dictionary(..), Coding::Dictionary) => {
-                Self::Text { indices: Vec::new(), texts: Texts::default() }
+            (DataType::Dictionary(..), Coding::Dictionary) => Self::Text {
+                indices: Vec::new(),
+                texts: Texts::default(),
+            },
+            _ => {
+                return Err(Error::Batch(format!(
+                    "no {coding:?} coding for a column of type {data_type}"
+                )));
             }
-            _ => return Err(Error::Batch(format!("no {coding:?} coding for a column of type {data_type}"))),
         })
     }
 
@@ -240,7 +248,9 @@ impl Values {
             },
             Self::Small { indices, small } => match column.data_type() {
                 DataType::UInt8 => {
-                    extend(column.as_primitive::<UInt8Type>(), indices, |value| small.index(u16::from(value)));
+                    extend(column.as_primitive::<UInt8Type>(), indices, |value| {
+                        small.index(u16::from(value))
+                    });
                 }
                 _ => extend(column.as_primitive::<UInt16Type>(), indices, |value| small.index(value)),
             },
@@ -296,8 +306,13 @@ impl Values {
             }
             Self::Small { small, .. } => {
                 let values = std::mem::take(&mut small.values);
-                values.iter().for_each(|&value| small.index[usize::from(value)] = NO_INDEX);
-                let page = values.iter().flat_map(|&value| i32::from(value).to_le_bytes()).collect();
+                values
+                    .iter()
+                    .for_each(|&value| small.index[usize::from(value)] = NO_INDEX);
+                let page = values
+                    .iter()
+                    .flat_map(|&value| i32::from(value).to_le_bytes())
+                    .collect();
                 Some((page, values.len()))
             }
             Self::Few { few, .. } => {
@@ -307,7 +322,10 @@ impl Values {
             Self::FewWords { few, .. } => {
                 let width = if is_wide { size_of::<i64>() } else { size_of::<i32>() };
                 let values = std::mem::take(few).values;
-                let page = values.iter().flat_map(|value| value.to_le_bytes().into_iter().take(width)).collect();
+                let page = values
+                    .iter()
+                    .flat_map(|value| value.to_le_bytes().into_iter().take(width))
+                    .collect();
                 Some((page, values.len()))
             }
         }
@@ -319,7 +337,11 @@ impl Values {
 }
 
 /// Appends what a function makes of the values that are not null.
-fn extend<T: ArrowPrimitiveType, V>(column: &PrimitiveArray<T>, into: &mut Vec<V>, mut make: impl FnMut(T::Native) -> V) {
+fn extend<T: ArrowPrimitiveType, V>(
+    column: &PrimitiveArray<T>,
+    into: &mut Vec<V>,
+    mut make: impl FnMut(T::Native) -> V,
+) {
     let values: &[T::Native] = column.values();
     match column.nulls() {
         None => into.extend(values.iter().map(|&value| make(value))),
@@ -460,7 +482,11 @@ impl ChunkEncoder {
         let mut bytes = chunk.into_inner()?;
         bytes.extend_from_slice(&pages);
 
-        let codec = if self.values.is_compressed() { Compression::LZ4_RAW } else { Compression::UNCOMPRESSED };
+        let codec = if self.values.is_compressed() {
+            Compression::LZ4_RAW
+        } else {
+            Compression::UNCOMPRESSED
+        };
         let mut metadata = ColumnChunkMetaData::builder(Arc::clone(&self.descr))
             .set_compression(codec)
             .set_encodings(encodings)

@@ -75,7 +75,14 @@ pub(super) fn hybrid(values: &[u32], width: u8, out: &mut Vec<u8>) {
             varint((groups as u64) << 1 | 1, out);
             let (taken, left) = rest.split_at(packed.min(rest.len()));
             let filled = packed - taken.len();
-            pack(taken.iter().map(|&value| u64::from(value)).chain(std::iter::repeat_n(0, filled)), width, out);
+            pack(
+                taken
+                    .iter()
+                    .map(|&value| u64::from(value))
+                    .chain(std::iter::repeat_n(0, filled)),
+                width,
+                out,
+            );
             rest = left;
         }
         if run > 0 {
@@ -156,7 +163,14 @@ pub(super) fn delta<V: Value>(values: &[V], out: &mut Vec<u8>) {
             let width = u8::try_from(u64::BITS - all.leading_zeros()).unwrap_or(64);
             out[widths_at + at] = width;
             let filled = MINIBLOCK - miniblock.len();
-            pack(miniblock.iter().map(|&difference| over(difference)).chain(std::iter::repeat_n(0, filled)), width, out);
+            pack(
+                miniblock
+                    .iter()
+                    .map(|&difference| over(difference))
+                    .chain(std::iter::repeat_n(0, filled)),
+                width,
+                out,
+            );
         }
         earlier = &earlier[count..];
     }

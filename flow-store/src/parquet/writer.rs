@@ -1,9 +1,10 @@
 //! One Parquet file of flows, written to any sink.
 //!
-//! Files are written in the order of arrival and fast: a compaction makes them small later. What is chosen here was
-//! measured (see `docs/STORAGE.md`): dictionaries only for text, LZ4 for the rest, statistics only for the times, by which
-//! readers prune. Readers see 16-byte fixed arrays, signed 64-bit counters, UTC milliseconds, and nothing that needs our help.
+//! Files are written in the order of arrival and fast: a compaction makes them small later. Each column has the encoding that
+//! measured best for what it holds (see `docs/STORAGE.md`). Readers see 16-byte fixed arrays, signed 64-bit counters, UTC
+//! milliseconds, and no encoding that DuckDB, pyarrow and Spark do not know.
 
+use std::fmt;
 use std::io::Write;
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use std::sync::Arc;
 use arrow_array::cast::AsArray;
 use arrow_array::types::TimestampMillisecondType;
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, Encoding};
+use arrow_schema::{DataType, Field};
+use parquet::arrow::{ArrowSchemaConverter, add_encoded_arrow_schema_to_metadata};
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterVersion};
-use parquet::schema::types::ColumnPath;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
 
+use super::chunk::{ChunkEncoder, Coding};
 use crate::error::Error;
 use crate::schema::{self, SCHEMA_VERSION, enriched_schema, stored_schema};
 
@@ -25,9 +27,6 @@ pub const VERSION_KEY: &str = "millrace.schema_version";
 
 /// Rows of a row group: large enough for readers to work in long runs, small enough to be held in memory while it is filled.
 const ROW_GROUP_ROWS: usize = 1 << 20;
-
-/// Rows that the encoder takes at a time; large, since a page of a flow's narrow columns is.
-const ENCODE_ROWS: usize = 8192;
 
 /// Where the rows of a batch come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,12 +67,24 @@ pub struct Summary {
 }
 
 /// Writes enriched flows to one Parquet file.
-#[derive(Debug)]
+///
+/// A row group is gathered in memory, encoded; the sink sees it when it is full or the file ends.
 pub struct FlowWriter<W: Write + Send> {
-    writer: ArrowWriter<W>,
+    file: SerializedFileWriter<W>,
+    columns: Vec<ChunkEncoder>,
+    /// Rows in the row group at hand.
+    group_rows: usize,
     rows: u64,
     first_ms: i64,
     last_ms: i64,
+}
+
+impl<W: Write + Send> fmt::Debug for FlowWriter<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FlowWriter")
+            .field("rows", &self.rows)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<W: Write + Send> FlowWriter<W> {
@@ -83,9 +94,19 @@ impl<W: Write + Send> FlowWriter<W> {
     ///
     /// [`Error::Write`] if the sink fails.
     pub fn new(sink: W) -> Result<Self, Error> {
-        let writer = ArrowWriter::try_new(sink, stored_schema(), Some(properties()))?;
+        let schema = stored_schema();
+        let descr = ArrowSchemaConverter::new().convert(&schema)?;
+        let columns = descr
+            .columns()
+            .iter()
+            .zip(schema.fields())
+            .map(|(descr, field)| ChunkEncoder::new(Arc::clone(descr), field.data_type(), coding(field)))
+            .collect::<Result<_, _>>()?;
+        let file = SerializedFileWriter::new(sink, descr.root_schema_ptr(), Arc::new(properties()))?;
         Ok(Self {
-            writer,
+            file,
+            columns,
+            group_rows: 0,
             rows: 0,
             first_ms: i64::MAX,
             last_ms: i64::MIN,
@@ -123,14 +144,32 @@ impl<W: Write + Send> FlowWriter<W> {
                 (first.min(time), last.max(time))
             });
 
-        let mut columns = batch.columns().to_vec();
         let bundles: ArrayRef = Arc::new(Int64Array::from(vec![bundle; rows]));
         let places: ArrayRef = Arc::new(Int32Array::from_iter_values(numbers));
-        columns.extend([bundles, places]);
-        let stored = RecordBatch::try_new(stored_schema(), columns).map_err(|error| Error::Batch(error.to_string()))?;
-        self.writer.write(&stored)?;
+        for (encoder, column) in self
+            .columns
+            .iter_mut()
+            .zip(batch.columns().iter().chain([&bundles, &places]))
+        {
+            encoder.append(column)?;
+        }
+        self.group_rows += rows;
         self.rows += rows as u64;
         (self.first_ms, self.last_ms) = (first_ms, last_ms);
+        if self.group_rows >= ROW_GROUP_ROWS {
+            self.end_group()?;
+        }
+        Ok(())
+    }
+
+    fn end_group(&mut self) -> Result<(), Error> {
+        let mut group = self.file.next_row_group()?;
+        for encoder in &mut self.columns {
+            let (bytes, close) = encoder.finish()?;
+            group.append_column(&bytes, close)?;
+        }
+        group.close()?;
+        self.group_rows = 0;
         Ok(())
     }
 
@@ -143,7 +182,7 @@ impl<W: Write + Send> FlowWriter<W> {
     /// Bytes so far: those that went to the sink and those that wait for their row group to be full.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.writer.bytes_written() + self.writer.in_progress_size()
+        self.file.bytes_written() + self.columns.iter().map(ChunkEncoder::bytes).sum::<usize>()
     }
 
     /// Ends the file. What the sink is to be used for afterwards, the caller keeps a handle for.
@@ -155,8 +194,11 @@ impl<W: Write + Send> FlowWriter<W> {
         if self.rows == 0 {
             return Err(Error::Batch("a file without rows".to_owned()));
         }
-        self.writer.finish()?;
-        let bytes = self.writer.bytes_written() as u64;
+        if self.group_rows > 0 {
+            self.end_group()?;
+        }
+        self.file.finish()?;
+        let bytes = self.file.bytes_written() as u64;
         Ok(Summary {
             rows: self.rows,
             bytes,
@@ -166,41 +208,25 @@ impl<W: Write + Send> FlowWriter<W> {
     }
 }
 
-fn properties() -> WriterProperties {
-    let mut properties = WriterProperties::builder()
-        .set_writer_version(WriterVersion::PARQUET_1_0)
-        .set_created_by(concat!("millrace ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_key_value_metadata(Some(vec![KeyValue::new(
-            VERSION_KEY.to_owned(),
-            SCHEMA_VERSION.to_string(),
-        )]))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_write_batch_size(ENCODE_ROWS)
-        .set_data_page_row_count_limit(ROW_GROUP_ROWS)
-        .set_compression(Compression::LZ4_RAW)
-        .set_dictionary_enabled(false)
-        .set_statistics_enabled(EnabledStatistics::None)
-        .set_offset_index_disabled(true);
-    for name in [schema::TIME, schema::FLOW_START, schema::FLOW_END] {
-        properties = properties.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::Chunk);
+/// How each column of [`stored_schema`] is encoded, by what flows are known to be like.
+fn coding(field: &Field) -> Coding {
+    match (field.name().as_str(), field.data_type()) {
+        (schema::SRC_ADDR | schema::DST_ADDR, _) | (_, DataType::Boolean) => Coding::Bytes,
+        (schema::SAMPLING_RATE | schema::DOMAIN | schema::BUNDLE, _) => Coding::Dictionary,
+        (_, DataType::Dictionary(..) | DataType::FixedSizeBinary(_) | DataType::UInt8 | DataType::UInt16) => {
+            Coding::Dictionary
+        }
+        _ => Coding::Delta,
     }
-    for name in TEXT_COLUMNS {
-        properties = properties.set_column_dictionary_enabled(ColumnPath::from(name), true);
-    }
-    for name in [schema::TIME, schema::BUNDLE, schema::ROW] {
-        properties = properties.set_column_encoding(ColumnPath::from(name), Encoding::DELTA_BINARY_PACKED);
-    }
-    properties.build()
 }
 
-/// The columns of few distinct texts.
-const TEXT_COLUMNS: [&str; 8] = [
-    schema::PROBE,
-    schema::AREA,
-    schema::SRC_SUBNET,
-    schema::SRC_ROUTER,
-    schema::SRC_INTERFACE,
-    schema::DST_SUBNET,
-    schema::DST_ROUTER,
-    schema::DST_INTERFACE,
-];
+fn properties() -> WriterProperties {
+    let version = KeyValue::new(VERSION_KEY.to_owned(), SCHEMA_VERSION.to_string());
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("millrace ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_key_value_metadata(Some(vec![version]))
+        .set_offset_index_disabled(true)
+        .build();
+    add_encoded_arrow_schema_to_metadata(&stored_schema(), &mut properties);
+    properties
+}
