@@ -14,7 +14,7 @@ use crate::header::{Header, Version};
 use crate::limits::Limits;
 use crate::message::{DataPart, HeldSet, Message, Part, TemplateChange};
 use crate::record::Record;
-use crate::sequence::{Arrival, Content, Counting, Gap, Sequencing, Tally, Unit};
+use crate::sequence::{Arrival, Content, Counting, Gap, Sequencing, Tally, Unit, Tracker};
 use crate::stream::{Stream, StreamKey};
 use crate::template::{Template, TemplateFault, TemplateId, TemplateKind};
 use crate::wire::{self, fixed::FixedLayouts, ipfix, v9};
@@ -216,6 +216,26 @@ impl Decoder {
             unit: stream.sequence.unit(),
             tally: stream.sequence.tally(),
         })
+    }
+
+    /// The sequence of a stream, to be kept over a restart.
+    #[must_use]
+    pub fn tracker(&self, key: &StreamKey) -> Option<&Tracker> {
+        let place = self.places.get(key)?;
+        self.streams.get(*place).map(|stream| &stream.sequence)
+    }
+
+    /// Takes up the sequence of a stream as it was kept, so that what was sent meanwhile counts as missing.
+    ///
+    /// # Errors
+    ///
+    /// If a limit refuses the stream.
+    pub fn restore_tracker(&mut self, key: StreamKey, tracker: Tracker, now_ms: i64) -> Result<(), Error> {
+        let place = self.place_of(key, now_ms)?;
+        if let Some(stream) = self.streams.get_mut(place) {
+            stream.sequence = tracker;
+        }
+        Ok(())
     }
 
     /// Tells units as lost that have been missing for ten seconds, also of streams that have fallen silent;

@@ -139,6 +139,12 @@ impl LogWriter {
         }
     }
 
+    /// The folder of the log.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The end of the log, for readers in this process.
     #[must_use]
     pub fn tail(&self) -> Tail {

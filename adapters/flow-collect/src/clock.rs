@@ -1,14 +1,14 @@
 //! The stream's clock: never going back, whatever the host's clock does.
 
 /// Past this difference between the host's clock and the time that has really gone by, the host's clock was set.
-pub const JUMP_MS: i64 = 1_000;
+pub(crate) const JUMP_MS: i64 = 1_000;
 
 /// Turns readings of the host's clocks into stamps that never go back.
 ///
 /// Stamps follow the wall clock. When it is set back, stamps go on at half the pace of real time until the wall clock
 /// has caught up, so that windows keep moving; when it is set forward, they jump with it.
 #[derive(Clone, Copy, Debug)]
-pub struct StreamClock {
+pub(crate) struct StreamClock {
     last_ms: i64,
     wall_ms: i64,
     monotonic_ms: i64,
@@ -16,22 +16,27 @@ pub struct StreamClock {
 
 /// What a reading gave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
+pub(crate) struct Stamp {
     /// The stream's time in ms since 1970.
-    pub time_ms: i64,
+    pub(crate) time_ms: i64,
     /// How far the host's clock was set since the last reading, if it was.
-    pub jump_ms: Option<i64>,
+    pub(crate) jump_ms: Option<i64>,
 }
 
 impl StreamClock {
     /// A clock whose first stamp is not before `at_least_ms`, the last stamp known from an earlier run.
     #[must_use]
-    pub fn new(wall_ms: i64, monotonic_ms: i64, at_least_ms: i64) -> Self {
+    pub(crate) fn new(wall_ms: i64, monotonic_ms: i64, at_least_ms: i64) -> Self {
         Self { last_ms: wall_ms.max(at_least_ms), wall_ms, monotonic_ms }
     }
 
+    /// The last stamp.
+    pub(crate) fn last_ms(&self) -> i64 {
+        self.last_ms
+    }
+
     /// The stamp for now, given ms since 1970 and ms of a clock that is never set.
-    pub fn stamp(&mut self, wall_ms: i64, monotonic_ms: i64) -> Stamp {
+    pub(crate) fn stamp(&mut self, wall_ms: i64, monotonic_ms: i64) -> Stamp {
         let passed = monotonic_ms.saturating_sub(self.monotonic_ms).max(0);
         let jump = wall_ms.saturating_sub(self.wall_ms).saturating_sub(passed);
         if wall_ms >= self.last_ms {

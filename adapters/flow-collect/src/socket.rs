@@ -2,10 +2,11 @@
 
 use std::io::{self, IoSliceMut};
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::sockopt::{RcvBufForce, RxqOvfl, UdpGroSegment};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, setsockopt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -26,7 +27,7 @@ pub struct ReceiveBuffer {
 
 /// A bound UDP socket that counts what the kernel dropped.
 #[derive(Debug)]
-pub struct UdpReceiver {
+pub(crate) struct UdpReceiver {
     socket: Socket,
     buffers: Vec<Vec<u8>>,
     local: SocketAddr,
@@ -36,11 +37,11 @@ pub struct UdpReceiver {
 
 /// What one system call brought.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Received {
+pub(crate) struct Received {
     /// Datagrams handed to the caller.
-    pub datagrams: usize,
+    pub(crate) datagrams: usize,
     /// Datagrams that the kernel dropped on this socket since the last call, for want of buffer space.
-    pub dropped: u32,
+    pub(crate) dropped: u32,
 }
 
 impl UdpReceiver {
@@ -48,7 +49,7 @@ impl UdpReceiver {
     ///
     /// # Errors
     /// If the address is in use or not of this host, or the system refuses a socket.
-    pub fn bind(address: SocketAddr, buffer_bytes: usize, patience: Duration) -> io::Result<Self> {
+    pub(crate) fn bind(address: SocketAddr, buffer_bytes: usize) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         if let SocketAddr::V6(v6) = address {
             socket.set_only_v6(!v6.ip().is_unspecified())?;
@@ -63,7 +64,7 @@ impl UdpReceiver {
         if let Err(error) = setsockopt(&socket, UdpGroSegment, &true) {
             tracing::debug!(%error, "no UDP receive offload");
         }
-        socket.set_read_timeout(Some(patience))?;
+        socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         let local = socket.local_addr()?.as_socket().unwrap_or(address);
         let buffers = vec![vec![0; BUFFER_BYTES]; BATCH];
@@ -72,27 +73,36 @@ impl UdpReceiver {
 
     /// The address it is bound to, with the port that the system chose if 0 was asked for.
     #[must_use]
-    pub fn local(&self) -> SocketAddr {
+    pub(crate) fn local(&self) -> SocketAddr {
         self.local
     }
 
     /// How large the receive buffer turned out.
     #[must_use]
-    pub fn receive_buffer(&self) -> ReceiveBuffer {
+    pub(crate) fn receive_buffer(&self) -> ReceiveBuffer {
         self.receive_buffer
     }
 
-    /// Waits for datagrams up to the patience set when binding and hands over what is there, each with its sender.
+    /// Waits until one of the sockets has a datagram, or patience is over.
+    pub(crate) fn wait(sockets: &[Self], patience: Duration) {
+        let mut waiting: Vec<_> =
+            sockets.iter().map(|socket| PollFd::new(socket.socket.as_fd(), PollFlags::POLLIN)).collect();
+        let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
+        // A failed or interrupted wait only means that the sockets are looked at sooner.
+        drop(poll(&mut waiting, patience));
+    }
+
+    /// Hands over the datagrams that are there, each with its sender.
     ///
     /// # Errors
-    /// If the socket fails; an interrupted or timed-out wait is no error and brings nothing.
-    pub fn receive(&mut self, mut each: impl FnMut(&[u8], SocketAddr)) -> io::Result<Received> {
+    /// If the socket fails; that nothing is there is no error.
+    pub(crate) fn receive(&mut self, mut each: impl FnMut(&[u8], SocketAddr)) -> io::Result<Received> {
         // Made anew for each call, as the kernel shortens the control buffers in place.
         let space = nix::cmsg_space!(i32, u32);
         let mut headers: MultiHeaders<SockaddrStorage> = MultiHeaders::preallocate(BATCH, Some(space));
         let mut slices: Vec<_> = self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
         let fd = self.socket.as_raw_fd();
-        let results = match recvmmsg(fd, &mut headers, slices.iter_mut(), MsgFlags::MSG_WAITFORONE, None) {
+        let results = match recvmmsg(fd, &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None) {
             Ok(results) => results,
             Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => return Ok(Received::default()),
             Err(error) => return Err(error.into()),
@@ -146,6 +156,7 @@ mod tests {
     fn receive_all(receiver: &mut UdpReceiver, count: usize) -> Vec<(Vec<u8>, SocketAddr)> {
         let mut all = Vec::new();
         while all.len() < count {
+            UdpReceiver::wait(std::slice::from_ref(receiver), Duration::from_secs(20));
             let received = receiver.receive(|bytes, from| all.push((bytes.to_vec(), from))).unwrap();
             assert!(received.datagrams > 0, "nothing came in time");
         }
@@ -155,7 +166,7 @@ mod tests {
     #[test]
     fn datagrams_come_whole_with_their_sender() {
         for (listen, local) in [("127.0.0.1:0", "127.0.0.1:0"), ("[::1]:0", "[::1]:0")] {
-            let mut receiver = UdpReceiver::bind(listen.parse().unwrap(), 1 << 16, Duration::from_secs(20)).unwrap();
+            let mut receiver = UdpReceiver::bind(listen.parse().unwrap(), 1 << 16).unwrap();
             let sender = UdpSocket::bind(local).unwrap();
             for i in 0..40u8 {
                 sender.send_to(&vec![i; usize::from(i) * 30], receiver.local()).unwrap();
@@ -169,7 +180,7 @@ mod tests {
 
     #[test]
     fn an_ipv6_wildcard_socket_names_ipv4_senders_as_ipv4() {
-        let mut receiver = UdpReceiver::bind("[::]:0".parse().unwrap(), 1 << 16, Duration::from_secs(20)).unwrap();
+        let mut receiver = UdpReceiver::bind("[::]:0".parse().unwrap(), 1 << 16).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.send_to(b"flow", ("127.0.0.1", receiver.local().port())).unwrap();
         assert_eq!(receive_all(&mut receiver, 1), [(b"flow".to_vec(), sender.local_addr().unwrap())]);
@@ -177,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_the_kernel_drops_is_counted() {
-        let mut receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap(), 1 << 12, Duration::from_millis(10)).unwrap();
+        let mut receiver = UdpReceiver::bind("127.0.0.1:0".parse().unwrap(), 1 << 12).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         let sent = 500;
         for _ in 0..sent {
@@ -193,6 +204,7 @@ mod tests {
         }
         // The count rides on the next datagram that is kept.
         sender.send_to(&[0; 1400], receiver.local()).unwrap();
+        UdpReceiver::wait(std::slice::from_ref(&receiver), Duration::from_secs(20));
         let last = receiver.receive(|_, _| ()).unwrap();
         (kept, dropped) = (kept + last.datagrams, dropped + last.dropped as usize);
         assert_eq!(kept + dropped, sent + 1);
