@@ -1,11 +1,11 @@
-//! Longest-prefix match, compiled: tables of 256 slots indexed by a byte of the address.
+//! Longest-prefix match, compiled: tables of slots, indexed by some bits of the address.
 //!
-//! IPv4 starts at a table of the first 16 bits and needs at most two more steps. An address that no prefix longer than
-//! /16 covers, as most of the Internet's are, is answered by the first. IPv6 skips the bytes that all prefixes below a
-//! table share, so that a campus behind one /32 pays for the bytes that tell its subnets apart and for no others.
+//! IPv4 goes by the first 16 bits, the next 8, and twice 4. IPv6 goes byte by byte, but skips the bytes that all
+//! prefixes below a table share, so that a campus behind one /32 pays for the bytes that tell its subnets apart and for
+//! no others.
 //!
-//! A slot holds either an answer (0 for none, else a subnet's index plus one) or, with [`TABLE`] set, the number of
-//! the next table.
+//! A slot holds either an answer (0 for none, else a subnet's index plus one) or, with [`TABLE`] set, where the next
+//! table is.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -13,7 +13,7 @@ use ipnet::{Ipv4Net, Ipv6Net};
 
 /// Marks a slot that leads on to a table.
 const TABLE: u32 = 1 << 31;
-/// Slots in a table: one for each value of a byte.
+/// Slots in a table of IPv6: one for each value of a byte.
 const SLOTS: usize = 256;
 /// The answer of a slot that no prefix covers.
 pub(crate) const NO_ANSWER: u32 = 0;
@@ -75,11 +75,36 @@ fn grow(slots: &mut Vec<u32>, answer: u32) -> u32 {
     table as u32
 }
 
+/// The steps of an IPv4 look-up behind the first 16 bits: how far the bits of each are from the right, and how many.
+///
+/// The last byte is taken by halves: subnets smaller than a /24 are many, and a table of 16 slots is one cache line.
+const STEPS: [Step; 3] = [
+    Step { shift: 8, bits: 8 },
+    Step { shift: 4, bits: 4 },
+    Step { shift: 0, bits: 4 },
+];
+/// Slots of the smallest table, in which the places of tables are counted.
+const UNIT: usize = 16;
+
+#[derive(Debug, Clone, Copy)]
+struct Step {
+    shift: u32,
+    bits: u32,
+}
+
+impl Step {
+    /// Where the slot for an address is, in the table that a slot leads to.
+    #[inline]
+    fn index(self, slot: u32, address: u32) -> usize {
+        (slot & !TABLE) as usize * UNIT + (address >> self.shift & ((1 << self.bits) - 1)) as usize
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Trie4 {
     /// By the first 16 bits.
     first: Vec<u32>,
-    /// All further tables, one after the other; the first is empty.
+    /// The slots of all further tables, one table after the other.
     slots: Vec<u32>,
 }
 
@@ -90,7 +115,7 @@ impl Trie4 {
         // One table that nothing leads to, for the look-ups that have ended before.
         let mut trie = Self {
             first: vec![NO_ANSWER; 1 << 16],
-            slots: vec![NO_ANSWER; SLOTS],
+            slots: vec![NO_ANSWER; UNIT],
         };
         for (prefix, answer) in prefixes {
             trie.insert(prefix, answer);
@@ -106,32 +131,41 @@ impl Trie4 {
             self.first[first..first + (1 << (16 - length))].fill(answer);
             return;
         }
-        let second = {
-            let slot = &mut self.first[first];
-            if *slot & TABLE == 0 {
-                *slot = grow(&mut self.slots, *slot) | TABLE;
+        let mut slot = self.table_behind(self.first[first], STEPS[0]);
+        self.first[first] = slot;
+        for (step, next) in STEPS.into_iter().zip(STEPS.into_iter().skip(1).map(Some).chain([None])) {
+            let index = step.index(slot, network);
+            match next {
+                Some(next) if length > 32 - step.shift => {
+                    slot = self.table_behind(self.slots[index], next);
+                    self.slots[index] = slot;
+                }
+                _ => return self.slots[index..index + (1 << (32 - step.shift - length))].fill(answer),
             }
-            slot_of(*slot, network >> 8)
-        };
-        if length <= 24 {
-            self.slots[second..second + (1 << (24 - length))].fill(answer);
-            return;
         }
-        if self.slots[second] & TABLE == 0 {
-            let covering = self.slots[second];
-            self.slots[second] = grow(&mut self.slots, covering) | TABLE;
+    }
+
+    /// The slot itself if it leads to a table, else one that leads to a new table which answers as the slot did.
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "MAX_SUBNETS prefixes make less than 2^28 units"
+    )]
+    fn table_behind(&mut self, slot: u32, step: Step) -> u32 {
+        if slot & TABLE != 0 {
+            return slot;
         }
-        let third = slot_of(self.slots[second], network);
-        self.slots[third..third + (1 << (32 - length))].fill(answer);
+        let place = self.slots.len() / UNIT;
+        self.slots.resize(self.slots.len() + (1 << step.bits), slot);
+        place as u32 | TABLE
     }
 
     #[inline]
     fn lookup(&self, address: u32) -> u32 {
         let mut slot = self.first[(address >> 16) as usize];
-        for byte in [address >> 8, address] {
+        for step in STEPS {
             let leads_on = mask_of(slot & TABLE != 0);
             // A slot that leads nowhere looks at the first of all, and does not take what it finds.
-            let index = slot_of(slot, byte) & leads_on as usize;
+            let index = step.index(slot, address) & leads_on as usize;
             slot = select(leads_on, self.slots[index], slot);
         }
         slot
@@ -152,12 +186,6 @@ fn mask_of(holds: bool) -> u32 {
 #[inline]
 fn select(mask: u32, yes: u32, no: u32) -> u32 {
     yes & mask | no & !mask
-}
-
-/// Where in all slots the one for `bits`' lowest byte is, in the table that `slot` leads to.
-#[inline]
-fn slot_of(slot: u32, bits: u32) -> usize {
-    (slot & !TABLE) as usize * SLOTS + (bits & 0xff) as usize
 }
 
 #[derive(Debug, Clone)]
