@@ -7,6 +7,8 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema};
 use flow_cep::event_type::EventType;
 use flow_cep::parse_each;
+use flow_cep::plan::explain::explain;
+use flow_cep::plan::split::Halves;
 use flow_cep::plan::{Action, Planner, ResultKind, SelectPlan};
 
 /// The event type of the cases.
@@ -242,4 +244,108 @@ fn the_statements_of_all_cases_are_planned() {
     println!("{planned} planned, {} refused", refused.len());
     assert!(planned > 500, "{planned}");
     assert!(refused.len() * 20 < planned, "{} refused of {planned}", refused.len());
+}
+
+/// Plans a text and explains its last statement.
+fn explained(text: &str) -> String {
+    let mut planner = Planner::new([flow()]);
+    let mut last = String::new();
+    for statement in parse_each(text) {
+        let plan = planner
+            .plan(&statement.unwrap(), text)
+            .unwrap_or_else(|error| panic!("{error}"));
+        last = explain(&plan, planner.catalog()).to_string();
+    }
+    last
+}
+
+#[test]
+fn a_plan_is_explained_in_words() {
+    assert_eq!(
+        explained(
+            "@name('top') select srcIp, sum(bytes) as total from Flow(proto = 6, dstPort in (80, 443))#time(60 sec) \
+             group by srcIp having sum(bytes) > 1000 output snapshot every 10 sec order by sum(bytes) desc limit 10"
+        ),
+        "top\n  \
+         stream     Flow(proto = 6, dstPort in (80, 443))\n  \
+         window     the last 1 min\n  \
+         key        srcIp\n  \
+         aggregates sum(bytes)\n  \
+         result     one row for each group: srcIp string, total long\n  \
+         having     sum(bytes) > 1000\n  \
+         output     a snapshot every 10 sec, from the first row on, ordered by sum(bytes) desc, at most 10 rows\n  \
+         state      the rows of 1 min; a set for each group of 1 aggregates\n  \
+         cost/flow  a look-up by key\n  \
+         workers    any number; rows exchanged by srcIp; the first row's time is agreed upon; results merged by one\n"
+    );
+    assert!(
+        explained("select srcIp, count(*) from Flow group by srcIp").contains("grows      groups without a window")
+    );
+    assert!(
+        explained("select a.srcIp from pattern [every a=Flow -> b=Flow(srcIp = a.dstIp)]")
+            .contains("grows      pattern instances without 'timer:within'")
+    );
+}
+
+#[test]
+fn statements_are_split_by_what_keeps_their_rows_apart() {
+    for (text, expected) in [
+        (
+            "select srcIp from Flow(proto = 6)",
+            "any number; each row is answered where it is",
+        ),
+        (
+            "select count(*) from Flow#time(10 sec)",
+            "one after the filters: it has one result over all rows",
+        ),
+        (
+            "select srcIp, count(*) as n from Flow#length(10) group by srcIp",
+            "one after the filters: its window",
+        ),
+        (
+            "select srcIp, count(*) as n from Flow#time(10 sec) group by srcIp",
+            "any number; rows exchanged by srcIp",
+        ),
+        (
+            "select a.srcIp from pattern [every a=Flow(proto = 6) -> b=Flow(srcIp = a.dstIp) where timer:within(5 sec)]",
+            "any number; rows exchanged by dstIp = srcIp",
+        ),
+        (
+            "select a.srcIp from pattern [every a=Flow(proto = 6) -> b=Flow(proto = 17)]",
+            "one after the filters: an event of the pattern",
+        ),
+        (
+            "select a.bytes from Flow#time(5 sec) as a, Flow(proto = 6)#time(5 sec) as b where a.srcIp = b.dstIp",
+            "any number; rows exchanged by srcIp = dstIp",
+        ),
+        (
+            "create context C partition by srcIp from Flow; context C select count(*) as n from Flow#length(3)",
+            "any number; rows exchanged by srcIp",
+        ),
+        (
+            "select srcIp from Flow where dstIp in (select srcIp from Flow#keepall)",
+            "one after the filters: its subquery",
+        ),
+    ] {
+        let explained = explained(text);
+        assert!(
+            explained.contains(&format!("workers    {expected}")),
+            "{text}\n{explained}"
+        );
+    }
+}
+
+#[test]
+fn only_the_columns_that_are_looked_at_are_sent_on() {
+    let text = "select srcIp, sum(bytes) as total from Flow(proto = 6)#time(60 sec) group by srcIp";
+    let mut planner = Planner::new([flow()]);
+    let plan = planner.plan(&parse_each(text).remove(0).unwrap(), text).unwrap();
+    let halves = Halves::of(&plan, planner.catalog()).unwrap();
+    let names: Vec<_> = halves.local[0]
+        .columns
+        .iter()
+        .map(|column| flow().column_name(*column).to_owned())
+        .collect();
+    assert_eq!(names, ["srcIp", "bytes"]);
+    assert_eq!(halves.local[0].conditions.len(), 1);
 }

@@ -6,10 +6,12 @@
 //! 0 is the window or table and 1 the trigger.
 
 mod bind;
+pub mod explain;
 mod naming;
 mod planner;
 mod select;
 mod source;
+pub mod split;
 
 pub use planner::Planner;
 

@@ -1,0 +1,473 @@
+//! The two halves of a statement: what runs where the rows are, the key by which rows are exchanged between workers, and what
+//! runs after the exchange.
+//!
+//! A statement can be spread over workers if rows of different keys never meet: groups, partitions of a context, sides of a
+//! join tied by an equality, patterns whose every event is tied to the first. The window must then depend on time alone; a
+//! window that counts rows counts those of all keys.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::bind::{columns_of, conjuncts};
+use super::{
+    Action, Catalog, ContextKind, PatternNode, PatternPlan, ResultKind, SelectPlan, SourcePlan, StatementPlan,
+    StreamPlan, WindowPlan,
+};
+use crate::expr::{Expr, Node};
+use crate::syntax::ast::{BinaryOp, JoinKind};
+
+/// How a statement is spread over workers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Halves {
+    /// For each event stream that enters: what is done where its rows are.
+    pub local: Vec<LocalPart>,
+    /// How rows come together.
+    pub exchange: Exchange,
+    /// Whether a clock that starts with the first row of all workers governs the part after the exchange (`output every`,
+    /// `#time_batch`): the workers must agree on that instant.
+    pub anchored: bool,
+    /// Whether the workers' results must be merged by one (`order by`, `limit`, `distinct` over all keys).
+    pub merged: bool,
+}
+
+/// What is done with a stream where its rows are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LocalPart {
+    /// Which event stream: of the from clause, or for patterns the filters in order.
+    pub stream: usize,
+    /// The conditions that drop rows.
+    pub conditions: Vec<Expr>,
+    /// The columns that are sent on.
+    pub columns: Vec<usize>,
+    /// The key, over the stream's row as stream 0; empty if the exchange has none.
+    pub key: Vec<Expr>,
+}
+
+/// How rows come together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// Not at all: each row is answered where it is.
+    Nowhere,
+    /// By the key of each local part.
+    ByKey,
+    /// All rows at one worker, for this reason.
+    OneWorker(String),
+}
+
+impl Halves {
+    /// Analyses a planned statement; none for those that only define something.
+    #[must_use]
+    pub fn of(plan: &StatementPlan, catalog: &Catalog) -> Option<Self> {
+        match &plan.action {
+            Action::Select(select) => Some(analyse(select, plan, catalog)),
+            Action::On(_) => Some(Self {
+                local: Vec::new(),
+                exchange: Exchange::OneWorker("it acts on a window or table that other statements fill".to_owned()),
+                anchored: false,
+                merged: false,
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a window keeps a row for a time of its own, whatever other rows come.
+const fn by_time(window: Option<&WindowPlan>) -> bool {
+    matches!(
+        window,
+        None | Some(WindowPlan::Time(_) | WindowPlan::TimeBatch { .. } | WindowPlan::KeepAll)
+    )
+}
+
+fn analyse(select: &SelectPlan, plan: &StatementPlan, catalog: &Catalog) -> Halves {
+    let anchored = select.output.is_some()
+        || select.streams.iter().any(|stream| {
+            matches!(
+                stream.window,
+                Some(WindowPlan::TimeBatch {
+                    reference_ms: None,
+                    start_eager: false,
+                    ..
+                })
+            )
+        });
+    let merged = !select.order_by.is_empty() || select.limit.is_some() || select.offset > 0 || select.distinct;
+    let local = local_parts(select);
+    match keys(select, plan, catalog) {
+        Ok(keys) if keys.is_empty() => Halves {
+            local,
+            exchange: Exchange::Nowhere,
+            anchored: false,
+            merged: false,
+        },
+        Ok(keys) => {
+            let local = local
+                .into_iter()
+                .zip(keys)
+                .map(|(mut part, key)| {
+                    let mut columns: BTreeSet<(usize, usize)> =
+                        part.columns.iter().map(|column| (0, *column)).collect();
+                    key.iter().for_each(|expr| columns_of(expr, &mut columns));
+                    part.columns = columns.into_iter().map(|(_, column)| column).collect();
+                    part.key = key;
+                    part
+                })
+                .collect();
+            Halves {
+                local,
+                exchange: Exchange::ByKey,
+                anchored,
+                merged,
+            }
+        }
+        Err(reason) => Halves {
+            local,
+            exchange: Exchange::OneWorker(reason),
+            anchored,
+            merged,
+        },
+    }
+}
+
+/// The filters and columns of each event stream.
+fn local_parts(select: &SelectPlan) -> Vec<LocalPart> {
+    let mut used = BTreeSet::new();
+    let exprs = select
+        .columns
+        .iter()
+        .map(|column| &column.expr)
+        .chain(&select.condition)
+        .chain(&select.group_by)
+        .chain(&select.having)
+        .chain(select.order_by.iter().map(|key| &key.expr))
+        .chain(select.streams.iter().filter_map(|stream| stream.on.as_ref()))
+        .chain(
+            select
+                .aggregates
+                .iter()
+                .flat_map(|aggregate| aggregate.arguments.iter().chain(&aggregate.filter)),
+        );
+    exprs.for_each(|expr| columns_of(expr, &mut used));
+    let mut parts = Vec::new();
+    let whole = |stream: &StreamPlan| (0..stream.event_type.types().len()).collect::<Vec<_>>();
+    for (index, stream) in select.streams.iter().enumerate() {
+        match &stream.source {
+            SourcePlan::Events(filter) => {
+                // A measure, a subquery or a row taken whole may need any column.
+                let all = select.match_recognize.is_some()
+                    || !select.subqueries.is_empty()
+                    || used.contains(&(index, usize::MAX))
+                    || stream.window.as_ref().is_some_and(|window| !by_time(Some(window)));
+                let columns = if all {
+                    whole(stream)
+                } else {
+                    used.iter()
+                        .filter(|(of, _)| *of == index)
+                        .map(|(_, column)| *column)
+                        .collect()
+                };
+                parts.push(LocalPart {
+                    stream: index,
+                    conditions: filter.conditions.clone(),
+                    columns,
+                    key: Vec::new(),
+                });
+            }
+            SourcePlan::Pattern(pattern) => {
+                for filter in filters(&pattern.root) {
+                    let columns = filter.1.event_type_columns(pattern, filter.0, &used);
+                    parts.push(LocalPart {
+                        stream: parts.len(),
+                        conditions: filter.1.conditions.clone(),
+                        columns,
+                        key: Vec::new(),
+                    });
+                }
+            }
+            SourcePlan::NamedWindow { .. } | SourcePlan::Table { .. } => {}
+        }
+    }
+    parts
+}
+
+impl super::FilterPlan {
+    /// The columns of a pattern's event that anything looks at.
+    fn event_type_columns(
+        &self,
+        pattern: &PatternPlan,
+        tag: Option<usize>,
+        used: &BTreeSet<(usize, usize)>,
+    ) -> Vec<usize> {
+        let mut columns = BTreeSet::new();
+        let own = self.equal.iter().flat_map(|(own, _)| [own]).chain(&self.correlated);
+        let mut seen = BTreeSet::new();
+        own.for_each(|expr| columns_of(expr, &mut seen));
+        columns.extend(
+            seen.into_iter()
+                .filter(|(stream, _)| *stream == 0)
+                .map(|(_, column)| column),
+        );
+        if let Some(tag) = tag {
+            if used.contains(&(tag, usize::MAX)) {
+                return (0..pattern.tags[tag].event_type.types().len()).collect();
+            }
+            columns.extend(
+                used.iter()
+                    .filter(|(stream, _)| *stream == tag)
+                    .map(|(_, column)| *column),
+            );
+            // What later filters compare with.
+            for (_, filter) in filters(&pattern.root) {
+                let mut seen = BTreeSet::new();
+                let exprs = filter.equal.iter().map(|(_, other)| other).chain(&filter.correlated);
+                exprs.for_each(|expr| columns_of(expr, &mut seen));
+                columns.extend(
+                    seen.into_iter()
+                        .filter(|(stream, _)| *stream == tag + 1)
+                        .map(|(_, column)| column),
+                );
+            }
+        }
+        columns.remove(&usize::MAX);
+        columns.into_iter().collect()
+    }
+}
+
+/// The filters of a pattern with their tags, in order.
+fn filters(node: &PatternNode) -> Vec<(Option<usize>, &super::FilterPlan)> {
+    match node {
+        PatternNode::Filter { tag, filter } => vec![(*tag, filter)],
+        PatternNode::FollowedBy(nodes) | PatternNode::And(nodes) | PatternNode::Or(nodes) => {
+            nodes.iter().flat_map(filters).collect()
+        }
+        PatternNode::Every(inner)
+        | PatternNode::Not(inner)
+        | PatternNode::EveryDistinct { inner, .. }
+        | PatternNode::Within { inner, .. }
+        | PatternNode::While { inner, .. }
+        | PatternNode::Repeat { inner, .. } => filters(inner),
+        PatternNode::Until { inner, end, .. } => filters(inner).into_iter().chain(filters(end)).collect(),
+        PatternNode::IntervalMs(_) => Vec::new(),
+    }
+}
+
+type Keys = Result<Vec<Vec<Expr>>, String>;
+
+fn one_worker(reason: &str) -> Keys {
+    Err(reason.to_owned())
+}
+
+/// The key of each local part; none if nothing need be exchanged.
+fn keys(select: &SelectPlan, plan: &StatementPlan, catalog: &Catalog) -> Keys {
+    if select.into_table.is_some() {
+        return one_worker("it feeds a table that other statements read");
+    }
+    if !select.subqueries.is_empty() {
+        return one_worker("its subquery looks at rows of any key");
+    }
+    if select
+        .streams
+        .iter()
+        .any(|stream| matches!(stream.source, SourcePlan::NamedWindow { .. } | SourcePlan::Table { .. }))
+    {
+        return one_worker("it reads a window or table that other statements fill");
+    }
+    if let Some(context) = plan.context {
+        return context_keys(select, &catalog.contexts[context].kind);
+    }
+    match select.streams.as_slice() {
+        [stream] => match &stream.source {
+            SourcePlan::Pattern(pattern) => {
+                if stream.window.is_some() || select.result != ResultKind::Rows || select.output.is_some() {
+                    return one_worker("its matches of all keys are gathered");
+                }
+                pattern_keys(pattern)
+            }
+            _ => stream_keys(select, stream),
+        },
+        streams => join_keys(select, streams),
+    }
+}
+
+fn stream_keys(select: &SelectPlan, stream: &StreamPlan) -> Keys {
+    if let Some(matching) = &select.match_recognize {
+        if matching.partition_by.is_empty() {
+            return one_worker("match_recognize without 'partition by' looks at the order of all rows");
+        }
+        if !by_time(stream.window.as_ref()) {
+            return one_worker("its window counts rows of all keys");
+        }
+        return Ok(vec![matching.partition_by.clone()]);
+    }
+    if stream.uses_previous {
+        return one_worker("'prev' looks at the order of all rows");
+    }
+    if !by_time(stream.window.as_ref()) {
+        return one_worker("its window depends on rows of all keys");
+    }
+    match select.result {
+        ResultKind::Rows if stream.window.is_none() && select.output.is_none() && !select.distinct => Ok(Vec::new()),
+        ResultKind::Rows => one_worker("its deliveries gather rows of all keys"),
+        ResultKind::OneRow | ResultKind::RowPerEvent => one_worker("it has one result over all rows"),
+        ResultKind::RowPerGroup | ResultKind::GroupedRowPerEvent => {
+            if matches!(&select.output, Some(output) if matches!(output.when, super::OutputMoment::EveryEvents(_))) {
+                return one_worker("its output counts events of all keys");
+            }
+            Ok(vec![select.group_by.clone()])
+        }
+    }
+}
+
+fn context_keys(select: &SelectPlan, kind: &ContextKind) -> Keys {
+    let streams = match kind {
+        ContextKind::Keyed { streams, .. } => streams
+            .iter()
+            .map(|(filter, keys)| (filter.event_type, keys.clone()))
+            .collect::<Vec<_>>(),
+        ContextKind::Hash { streams, .. } => streams
+            .iter()
+            .map(|(filter, _, arguments)| (filter.event_type, arguments.clone()))
+            .collect(),
+        ContextKind::Category { .. } => return one_worker("categories may overlap"),
+        ContextKind::StartEnd { .. } => return one_worker("its context begins and ends for all rows at once"),
+    };
+    let mut keys = Vec::new();
+    for stream in &select.streams {
+        let types: Vec<_> = match &stream.source {
+            SourcePlan::Events(filter) => vec![filter.event_type],
+            SourcePlan::Pattern(pattern) => filters(&pattern.root)
+                .iter()
+                .map(|(_, filter)| filter.event_type)
+                .collect(),
+            _ => return one_worker("it reads a window or table that other statements fill"),
+        };
+        for event_type in types {
+            match streams.iter().find(|(of, _)| *of == event_type) {
+                Some((_, key)) => keys.push(key.clone()),
+                None => return one_worker("one of its streams is not partitioned by the context"),
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// Equalities between streams: each stream's side of those that tie all together.
+fn join_keys(select: &SelectPlan, streams: &[StreamPlan]) -> Keys {
+    if streams
+        .iter()
+        .any(|stream| !by_time(stream.window.as_ref()) || matches!(stream.source, SourcePlan::Pattern(_)))
+    {
+        return one_worker("a window of the join depends on rows of all keys");
+    }
+    if !matches!(select.result, ResultKind::Rows) || select.output.is_some() {
+        return one_worker("its deliveries gather rows of all keys");
+    }
+    let outer = streams
+        .iter()
+        .any(|stream| !matches!(stream.join, JoinKind::Comma | JoinKind::Inner));
+    let from_where = if outer { None } else { select.condition.clone() };
+    let conditions = streams.iter().filter_map(|stream| stream.on.clone()).chain(from_where);
+    let mut equalities = Vec::new();
+    for part in conditions.flat_map(conjuncts) {
+        if let Node::Compare(BinaryOp::Equal, left, right) = part.node
+            && let (Node::Column { stream: a, column: x }, Node::Column { stream: b, column: y }) =
+                (&left.node, &right.node)
+        {
+            equalities.push(((*a, *x, left.of.clone()), (*b, *y, right.of.clone())));
+        }
+    }
+    // One column of the first stream to which a column of every other is equal.
+    for (a, b) in equalities.iter().flat_map(|(a, b)| [(a, b), (b, a)]) {
+        let _ = b;
+        if a.0 != 0 {
+            continue;
+        }
+        let tied = (1..streams.len()).map(|stream| {
+            equalities.iter().find_map(|(left, right)| match () {
+                () if left == a && right.0 == stream => Some(right),
+                () if right == a && left.0 == stream => Some(left),
+                () => None,
+            })
+        });
+        if let Some(tied) = tied.collect::<Option<Vec<_>>>() {
+            let key = |(_, column, of): &(usize, usize, crate::value::Type)| {
+                vec![Expr {
+                    node: Node::Column {
+                        stream: 0,
+                        column: *column,
+                    },
+                    of: of.clone(),
+                }]
+            };
+            return Ok(std::iter::once(a).chain(tied).map(key).collect());
+        }
+    }
+    one_worker("no equality ties all of its streams")
+}
+
+/// `every a -> b(x = a.x) -> c(x = a.x)`: each start is an instance of its own, and all of its events are tied to the first.
+fn pattern_keys(pattern: &PatternPlan) -> Keys {
+    let reason = "an event of the pattern is not tied to the first by an equality";
+    let steps: &[PatternNode] = match &pattern.root {
+        PatternNode::FollowedBy(steps) => steps,
+        PatternNode::Every(inner) if matches!(inner.as_ref(), PatternNode::Filter { .. }) => return Ok(Vec::new()),
+        _ => return one_worker("its instances wait for one another"),
+    };
+    let Some(PatternNode::Every(first)) = steps.first() else {
+        return one_worker("without 'every' there is one instance for all keys");
+    };
+    let PatternNode::Filter { tag: Some(first), .. } = first.as_ref() else {
+        return one_worker("the pattern does not start with one tagged event");
+    };
+    let mut keys: Vec<Vec<Expr>> = Vec::new();
+    let mut start: Option<Vec<Expr>> = None;
+    for (_, filter) in steps.iter().skip(1).flat_map(filters) {
+        let mut sides: Vec<(Expr, Expr)> = Vec::new();
+        for (own, other) in &filter.equal {
+            if let Node::Column { stream, column } = &other.node
+                && *stream == first + 1
+                && matches!(own.node, Node::Column { .. })
+            {
+                let other = Expr {
+                    node: Node::Column {
+                        stream: 0,
+                        column: *column,
+                    },
+                    of: other.of.clone(),
+                };
+                sides.push((other, own.clone()));
+            }
+        }
+        let wanted = start.get_or_insert_with(|| sides.iter().map(|(other, _)| other.clone()).collect());
+        // Only what all events are tied by.
+        wanted.retain(|key| sides.iter().any(|(other, _)| other == key));
+        if wanted.is_empty() {
+            return one_worker(reason);
+        }
+    }
+    let Some(start) = start else { return one_worker(reason) };
+    keys.push(start.clone());
+    for (_, filter) in steps.iter().skip(1).flat_map(filters) {
+        let own = start.iter().filter_map(|key| {
+            filter
+                .equal
+                .iter()
+                .find_map(|(own, other)| match (&other.node, &key.node) {
+                    (Node::Column { column: a, .. }, Node::Column { column: b, .. }) if a == b => Some(own.clone()),
+                    _ => None,
+                })
+        });
+        keys.push(own.collect());
+    }
+    Ok(keys)
+}
+
+impl fmt::Display for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nowhere => f.write_str("none: each row is answered where it is"),
+            Self::ByKey => f.write_str("by key"),
+            Self::OneWorker(reason) => write!(f, "one worker: {reason}"),
+        }
+    }
+}
