@@ -120,6 +120,7 @@ impl Trie4 {
         for (prefix, answer) in prefixes {
             trie.insert(prefix, answer);
         }
+        trie.slots.shrink_to_fit();
         trie
     }
 
@@ -221,6 +222,7 @@ impl Trie6 {
         let everything = prefixes.iter().position(|(prefix, _)| prefix.prefix_len() == 0);
         let answer = everything.map_or(NO_ANSWER, |at| prefixes.remove(at).1);
         trie.root = trie.compile(&prefixes, answer);
+        trie.slots.shrink_to_fit();
         trie
     }
 

@@ -152,6 +152,10 @@ impl Exporter {
                 .map(|(prepared, _)| prepared)
                 .filter(|prepared| prepared.records > 0),
         );
+        // Datagrams of one length side by side can leave with one send; no further apart than they are sent at once.
+        for batch in self.pool.chunks_mut(BATCH_DATAGRAMS) {
+            batch.sort_by_key(|prepared| prepared.record_bytes());
+        }
     }
 
     /// Sends what is due by `until_ms`, at most one batch; returns whether there may be more.

@@ -248,6 +248,10 @@ impl Prepared {
         }
     }
 
+    pub(crate) fn record_bytes(&self) -> usize {
+        self.layout.record_bytes
+    }
+
     /// Takes over everything that was pushed, and leaves an empty one of the same layout.
     pub(crate) fn take(&mut self) -> Self {
         let empty = Self::new(Arc::clone(&self.layout));
