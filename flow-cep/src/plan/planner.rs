@@ -505,7 +505,7 @@ fn context_kind(catalog: &Catalog, syntax: &ContextSyntax) -> Result<ContextKind
         ContextSyntax::Keyed { streams, end } => {
             let mut planned: Vec<(_, Vec<Expr>)> = Vec::new();
             for stream in streams {
-                let plan = filter(catalog, None, &stream.from, None, &[])?;
+                let plan = filter(catalog, None, &stream.from, None, &[], None)?;
                 let event_type = &catalog.event_types[plan.event_type];
                 let mut keys = Vec::new();
                 for key in &stream.keys {
@@ -553,7 +553,7 @@ fn context_kind(catalog: &Catalog, syntax: &ContextSyntax) -> Result<ContextKind
             let granularity = Binder::new(catalog, None, Vec::new()).count(granularity, "A granularity", 1)?;
             let mut planned = Vec::new();
             for stream in streams {
-                let plan = filter(catalog, None, &stream.from, None, &[])?;
+                let plan = filter(catalog, None, &stream.from, None, &[], None)?;
                 let function = match stream.function.name.to_ascii_lowercase().as_str() {
                     "consistent_hash_crc32" => HashFunction::Crc32,
                     "hash_code" => HashFunction::HashCode,
@@ -581,7 +581,7 @@ fn context_kind(catalog: &Catalog, syntax: &ContextSyntax) -> Result<ContextKind
             }
         }
         ContextSyntax::Category { categories, from } => {
-            let plan = filter(catalog, None, from, None, &[])?;
+            let plan = filter(catalog, None, from, None, &[], None)?;
             let mut binder = Binder::new(catalog, None, own_scope(&catalog.event_types[plan.event_type]));
             let mut planned = Vec::new();
             for (condition, label) in categories {
@@ -633,7 +633,7 @@ fn point(
                 _ => Vec::new(),
             };
             ContextPoint::Filter {
-                filter: filter(catalog, None, syntax, None, &tags)?,
+                filter: filter(catalog, None, syntax, None, &tags, None)?,
                 alias: alias.as_ref().map(|alias| alias.name.clone()),
             }
         }
@@ -661,7 +661,7 @@ fn trigger(catalog: &Catalog, context: Option<CatalogId>, on: &OnTrigger) -> Res
         on: None,
         span: on.span,
     };
-    stream(catalog, context, &item, true)
+    stream(catalog, context, &item, true, None)
 }
 
 /// A window or table that a statement acts on.

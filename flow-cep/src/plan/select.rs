@@ -22,9 +22,10 @@ use crate::value::Type;
 pub(super) fn select(catalog: &Catalog, context: Option<CatalogId>, syntax: &Select) -> Result<SelectPlan> {
     let mut streams = Vec::new();
     let mut scope = Vec::new();
+    let mut subqueries = Vec::new();
     let alone = syntax.from.len() == 1;
     for item in &syntax.from {
-        let (plan, names) = source::stream(catalog, context, item, alone)?;
+        let (plan, names) = source::stream(catalog, context, item, alone, Some(&mut subqueries))?;
         if !alone
             && plan.window.is_none()
             && !plan.unidirectional
@@ -57,6 +58,7 @@ pub(super) fn select(catalog: &Catalog, context: Option<CatalogId>, syntax: &Sel
     };
     let pattern = alone && match_recognize.is_none() && matches!(syntax.from[0].source, Source::Pattern(_));
     let mut binder = Binder::new(catalog, context, scope);
+    binder.subqueries = subqueries;
     if pattern {
         binder.unqualified = Vec::new();
     }
@@ -536,7 +538,7 @@ pub(super) fn subquery(outer: &Binder<'_>, syntax: &Select, wants_column: bool) 
             "insert its matches into a stream of their own",
         ));
     }
-    let (stream, own) = source::stream(outer.catalog, outer.context, item, true)?;
+    let (stream, own) = source::stream(outer.catalog, outer.context, item, true, None)?;
     let mut scope = own;
     scope.extend(outer.streams.iter().cloned());
     let outer_streams = 1..scope.len();

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::bind::{Binder, Result, conjuncts, constant, references};
 use super::{
-    Catalog, CatalogId, FilterPlan, OrderKey, PatternNode, PatternPlan, ScopeStream, SourcePlan, StreamPlan, WindowPlan,
+    Catalog, CatalogId, FilterPlan, OrderKey, PatternNode, PatternPlan, ScopeStream, SourcePlan, StreamPlan,
+    SubqueryPlan, WindowPlan,
 };
 use crate::error::{Fault, nearest};
 use crate::event_type::EventType;
@@ -100,10 +101,15 @@ fn conditions(
     context: Option<CatalogId>,
     filter: &Filter,
     scope: Vec<ScopeStream>,
+    subqueries: Option<&mut Vec<SubqueryPlan>>,
 ) -> Result<Vec<Expr>> {
     let mut binder = Binder::new(catalog, context, scope);
     binder.unqualified = std::iter::once(0..1).collect();
-    binder.subqueries_allowed = false;
+    binder.subqueries_allowed = subqueries.is_some();
+    // The numbers of a filter's subqueries go on from those of the statement.
+    let mut none = Vec::new();
+    let subqueries = subqueries.unwrap_or(&mut none);
+    binder.subqueries = std::mem::take(subqueries);
     let mut bound = Vec::new();
     for condition in &filter.conditions {
         let within = format!(
@@ -121,6 +127,7 @@ fn conditions(
         return Err(Fault::invalid(first.span, "'prev' cannot be used in a filter")
             .with_hint(Some("use it in the select list or 'where'".to_owned())));
     }
+    *subqueries = binder.subqueries;
     Ok(bound)
 }
 
@@ -131,6 +138,7 @@ pub(super) fn filter(
     filter: &Filter,
     alias: Option<&str>,
     tags: &[ScopeStream],
+    subqueries: Option<&mut Vec<SubqueryPlan>>,
 ) -> Result<FilterPlan> {
     let event_type = resolve_events(catalog, &filter.name)?;
     let scope = filter_scope(&catalog.event_types[event_type], alias, tags);
@@ -140,7 +148,7 @@ pub(super) fn filter(
         equal: Vec::new(),
         correlated: Vec::new(),
     };
-    for condition in conditions(catalog, context, filter, scope)? {
+    for condition in conditions(catalog, context, filter, scope, subqueries)? {
         let own = |expr: &Expr| {
             let found = references(expr);
             !found.others && found.streams.iter().eq([&0])
@@ -169,6 +177,7 @@ pub(super) fn stream(
     context: Option<CatalogId>,
     item: &FromItem,
     alone: bool,
+    subqueries: Option<&mut Vec<SubqueryPlan>>,
 ) -> Result<(StreamPlan, Vec<ScopeStream>)> {
     if let Some(retain) = item.retain {
         let word = match retain {
@@ -213,7 +222,7 @@ pub(super) fn stream(
         Source::Filter(source) => {
             let (plan, event_type) = match resolve(catalog, &source.name)? {
                 Named::Events(event_type) => (
-                    SourcePlan::Events(filter(catalog, context, source, alias, &[])?),
+                    SourcePlan::Events(filter(catalog, context, source, alias, &[], subqueries)?),
                     Arc::clone(&catalog.event_types[event_type]),
                 ),
                 Named::Window(window) => {
@@ -222,7 +231,7 @@ pub(super) fn stream(
                     (
                         SourcePlan::NamedWindow {
                             window,
-                            conditions: conditions(catalog, context, source, scope)?,
+                            conditions: conditions(catalog, context, source, scope, subqueries)?,
                         },
                         event_type,
                     )
@@ -233,7 +242,7 @@ pub(super) fn stream(
                     (
                         SourcePlan::Table {
                             table,
-                            conditions: conditions(catalog, context, source, scope)?,
+                            conditions: conditions(catalog, context, source, scope, subqueries)?,
                         },
                         event_type,
                     )
@@ -652,6 +661,7 @@ impl PatternPlanner<'_> {
                     syntax,
                     tag.as_ref().map(|tag| tag.name.as_str()),
                     &self.tags,
+                    None,
                 )?;
                 let event_type = &self.catalog.event_types[plan.event_type];
                 let tag = match tag {

@@ -302,6 +302,14 @@ impl Instance {
         world: World<'_>,
         sink: &mut Sink,
     ) {
+        // A filter's subquery does not hold the event that it is asked about.
+        let passes = match select.plan.streams.as_slice() {
+            [stream] => match &stream.source {
+                SourcePlan::Events(filter) => event_passes(filter, event_type, event, self.env(select, world)),
+                _ => false,
+            },
+            _ => false,
+        };
         for at in 0..self.subqueries.len() {
             let plan = &select.plan.subqueries[at];
             if let SourcePlan::Events(filter) = &plan.stream.source {
@@ -330,8 +338,8 @@ impl Instance {
             return;
         }
         match select.plan.streams.first().map(|stream| &stream.source) {
-            Some(SourcePlan::Events(filter)) => {
-                if event_passes(filter, event_type, event, self.env(select, world)) {
+            Some(SourcePlan::Events(_)) => {
+                if passes {
                     self.arrive(select, &Row::One(event.clone()), world, sink);
                 }
             }
