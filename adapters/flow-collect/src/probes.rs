@@ -54,6 +54,17 @@ impl Probes {
         longest.or_else(|| self.probes.iter().position(|probe| &*probe.name == DEFAULT_PROBE)).map(ProbeId)
     }
 
+    /// The name of a probe.
+    #[must_use]
+    pub fn name(&self, id: ProbeId) -> &str {
+        self.probes.get(id.0).map_or(DEFAULT_PROBE, |probe| &*probe.name)
+    }
+
+    /// The probes, each with its place.
+    pub fn ids(&self) -> impl Iterator<Item = (ProbeId, &Probe)> {
+        self.probes.iter().enumerate().map(|(index, probe)| (ProbeId(index), probe))
+    }
+
     /// The probes in their order.
     #[must_use]
     pub fn list(&self) -> &[Probe] {

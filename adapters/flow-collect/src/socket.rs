@@ -89,7 +89,7 @@ impl UdpReceiver {
             sockets.iter().map(|socket| PollFd::new(socket.socket.as_fd(), PollFlags::POLLIN)).collect();
         let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
         // A failed or interrupted wait only means that the sockets are looked at sooner.
-        drop(poll(&mut waiting, patience));
+        let _ = poll(&mut waiting, patience);
     }
 
     /// Hands over the datagrams that are there, each with its sender.

@@ -162,6 +162,22 @@ impl Shared {
     }
 }
 
+/// Stops a stream processor.
+pub struct Stopper(Arc<Shared>);
+
+impl fmt::Debug for Stopper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stopper").finish_non_exhaustive()
+    }
+}
+
+impl Stopper {
+    /// Makes the workers stop where they are: checkpoint and commit, and leave the rest of the log to the next run.
+    pub fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A running stream processor.
 pub struct Stream {
     shared: Arc<Shared>,
@@ -236,12 +252,13 @@ impl Stream {
         self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Makes the workers stop where they are: checkpoint and commit, and leave the rest of the log to the next run.
-    pub fn stop(&self) {
-        self.shared.stopping.store(true, Ordering::Relaxed);
+    /// A handle that stops the workers from elsewhere.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        Stopper(Arc::clone(&self.shared))
     }
 
-    /// Waits for the workers to end: after [`stop`](Self::stop), at the end of a closed log, or after a failure.
+    /// Waits for the workers to end: after [`Stopper::stop`], at the end of a closed log, or after a failure.
     ///
     /// # Errors
     /// What made the workers stop, if it was a failure.
