@@ -2,6 +2,14 @@
 //!
 //! Shared machines make wall time worthless: the process's CPU clock is measured. `arrow-ipc`'s own writer and reader run
 //! beside the bundle, over the same batch.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "a benchmark prints what it finds and fails by panicking"
+)]
 
 #[path = "../tests/flows/mod.rs"]
 mod flows;
@@ -180,7 +188,7 @@ fn parquet(c: &mut Criterion<CpuTime>) {
     group.sample_size(10);
     group.bench_function("write", |b| b.iter(|| file(&batches, &mut out)));
 
-    let mut stock = |out: &mut Vec<u8>| {
+    let stock = |out: &mut Vec<u8>| {
         out.clear();
         let properties = WriterProperties::builder()
             .set_compression(parquet::basic::Compression::LZ4_RAW)

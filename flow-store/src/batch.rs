@@ -144,6 +144,11 @@ impl FlowBatchBuilder {
     }
 
     /// The flows, with the columns of [`flow_schema`]; the builder starts anew.
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "the plan's columns are the schema's, and all have the same length"
+    )]
     pub fn finish(&mut self) -> RecordBatch {
         let rows = self.columns.len();
         let time = std::mem::replace(&mut self.time, Vec::with_capacity(self.capacity));
@@ -158,10 +163,6 @@ impl FlowBatchBuilder {
         columns.push(Arc::new(UInt32Array::from(domain)));
         columns.push(constant_text(&self.probe, rows));
         columns.push(constant_text(&self.area, rows));
-        #[expect(
-            clippy::expect_used,
-            reason = "the plan's columns are the schema's, and all have the same length"
-        )]
         RecordBatch::try_new(flow_schema(), columns).expect("columns of the flow schema")
     }
 }

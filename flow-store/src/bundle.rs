@@ -139,7 +139,7 @@ impl Bundle {
         }
         for (name, want) in [(schema::PROBE, &header.probe), (schema::AREA, &header.area)] {
             let found = batch.column_by_name(name);
-            if batch.num_rows() > 0 && found.and_then(|column| single_text(column)).as_deref() != Some(want.as_ref()) {
+            if batch.num_rows() > 0 && found.and_then(single_text).as_deref() != Some(want.as_ref()) {
                 return Err(Error::Batch(format!("column {name} is not {want:?} in every row")));
             }
         }
@@ -201,9 +201,8 @@ impl Bundle {
 pub fn constant_text(value: &str, rows: usize) -> ArrayRef {
     let keys = Int32Array::from(vec![0; rows]);
     let values: ArrayRef = Arc::new(StringArray::from(vec![value]));
-    #[expect(clippy::expect_used, reason = "every key is 0 and there is one value")]
-    let column = DictionaryArray::<Int32Type>::try_new(keys, values).expect("key 0 of one value");
-    Arc::new(column)
+    // Every key is 0, and there is one value.
+    Arc::new(DictionaryArray::<Int32Type>::new(keys, values))
 }
 
 /// The one value of a text column, if its dictionary shows that there is but one.

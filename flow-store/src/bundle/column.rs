@@ -346,7 +346,7 @@ pub(super) fn to_hex(bytes: &[u8]) -> String {
 /// Bytes from hex; none if it is not hex.
 pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
     let digits = text.as_bytes();
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         return None;
     }
     let value = |digit: u8| {

@@ -21,10 +21,10 @@ pub(super) fn bit_width(highest: u32) -> u8 {
 /// An unsigned variable-length integer, seven bits a byte, the lowest first.
 fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
-        out.push((value & 0x7f) as u8 | 0x80);
+        out.push(value.to_le_bytes()[0] | 0x80);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.push(value.to_le_bytes()[0]);
 }
 
 /// A signed one: the sign goes to the lowest bit.
@@ -44,13 +44,13 @@ fn pack(values: impl Iterator<Item = u64>, width: u8, out: &mut Vec<u8>) {
         waiting |= u128::from(value) << bits;
         bits += width;
         if bits >= u64::BITS {
-            out.extend_from_slice(&(waiting as u64).to_le_bytes());
+            out.extend_from_slice(&waiting.to_le_bytes()[..size_of::<u64>()]);
             waiting >>= u64::BITS;
             bits -= u64::BITS;
         }
     }
-    let rest = (waiting as u64).to_le_bytes();
-    out.extend_from_slice(&rest[..bits.div_ceil(8) as usize]);
+    let len = usize::try_from(bits.div_ceil(8)).unwrap_or(0);
+    out.extend_from_slice(&waiting.to_le_bytes()[..len]);
 }
 
 /// Appends numbers below 2^`width` as runs and bit-packed groups.
