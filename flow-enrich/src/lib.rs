@@ -5,8 +5,8 @@
 //! batches, a column at a time ([`Enrichment`]).
 //!
 //! What it leaves out: it opens no file and watches none (the caller brings the bytes), and it knows nothing of
-//! NetFlow (the caller names the columns). A new list is a new `Resolver`; [`Current`] swaps one for the other. Whoever
-//! still uses the old one goes on with it, so a batch is never resolved by halves of two lists.
+//! NetFlow (the caller names the columns). A new list is a new `Resolver`: hold it in an `Arc`, and swap the `Arc`.
+//! Whoever still uses the old one goes on with it, so a batch is never resolved by halves of two lists.
 //!
 //! An address is 16 bytes, an IPv4 address being `::ffff:a.b.c.d`.
 //!
@@ -42,7 +42,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
-mod current;
 mod enrichment;
 mod error;
 mod resolver;
@@ -50,7 +49,6 @@ mod subnet;
 mod table;
 mod trie;
 
-pub use current::Current;
 pub use enrichment::{AddressColumns, Enrichment, added_fields};
 pub use error::Error;
 pub use resolver::{Resolved, Resolver};

@@ -164,10 +164,6 @@ impl Resolver {
         self.generation
     }
 
-    pub(crate) fn set_generation(&mut self, generation: u64) {
-        self.generation = generation;
-    }
-
     /// Memory that the look-up structure and the subnets' cells take, without the texts.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {

@@ -5,16 +5,18 @@ use std::io::{BufWriter, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use campus::{Campus, Faults, Rate, Settings, VersionMix};
 use clap::Parser;
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// Lets the probes of an invented campus export NetFlow to a collector.
 ///
-/// Says what was sent, exporter by exporter, as JSON on the standard output.
+/// Says what was sent, exporter by exporter, as JSON on the standard output, also if it is interrupted.
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The collector, as HOST:PORT
@@ -139,7 +141,12 @@ fn send(arguments: Arguments) -> anyhow::Result<()> {
         segmentation_offload: arguments.segmentation_offload,
         faults,
     };
-    let summary = campus::run(&settings, &AtomicBool::new(false))?;
+    // Whoever ends a run early wants to know what it sent, too.
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        signal_hook::flag::register(signal, Arc::clone(&stop)).context("catching signals")?;
+    }
+    let summary = campus::run(&settings, &stop)?;
     let mut output = std::io::stdout().lock();
     serde_json::to_writer_pretty(&mut output, &summary)?;
     writeln!(output)?;
