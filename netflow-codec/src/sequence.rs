@@ -205,6 +205,9 @@ pub struct Tracker {
     /// Datagrams seen.
     seen: u64,
     /// Hashes of the latest datagrams, the oldest overwritten.
+    ///
+    /// Not kept over a restart: no datagram of before comes twice after it.
+    #[cfg_attr(feature = "serde", serde(skip))]
     hashes: Vec<u64>,
     /// The exporter's uptime and clock in the latest datagram.
     clocks: Option<(u32, i64)>,

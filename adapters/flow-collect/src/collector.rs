@@ -212,6 +212,8 @@ impl Receiver {
                 break;
             }
         }
+        // Whatever is missing now was not under way any more.
+        self.settle(i64::MAX);
         for probe in 0..self.sealers.len() {
             self.seal(ProbeId(probe), true);
         }
@@ -383,10 +385,10 @@ impl Receiver {
         }
     }
 
-    /// Settles losses, publishes counts, saves templates.
-    fn keep_house(&mut self) {
+    /// Tells as lost what has been missing for too long.
+    fn settle(&mut self, now_ms: i64) {
         let mut lost = Vec::new();
-        self.decoder.settle(self.now_ms, |key, gap| lost.push((key, gap)));
+        self.decoder.settle(now_ms, |key, gap| lost.push((key, gap)));
         for (key, gap) in lost {
             if let Some(probe) = self.config.probes.of(key.exporter.ip()) {
                 let last = gap.first.wrapping_add(gap.count);
@@ -394,6 +396,11 @@ impl Receiver {
                 self.touched.insert(key, probe);
             }
         }
+    }
+
+    /// Settles losses, publishes counts, saves templates.
+    fn keep_house(&mut self) {
+        self.settle(self.now_ms);
         // Streams that brought no flows still moved on: options, templates, or nothing but loss.
         let quiet: HashSet<ProbeId> = self.touched.values().copied().collect();
         for probe in quiet {

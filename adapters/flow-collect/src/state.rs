@@ -100,7 +100,7 @@ impl Memory {
     fn bundle(&mut self, probe: &Arc<str>, sequence: u64, watermark_ms: i64, state: &[u8]) {
         self.clock_ms = self.clock_ms.max(watermark_ms);
         self.sequences.insert(Arc::clone(probe), sequence);
-        match serde_json::from_slice::<Vec<(StreamKey, Tracker)>>(state) {
+        match postcard::from_bytes::<Vec<(StreamKey, Tracker)>>(state) {
             Ok(trackers) => self.trackers.extend(trackers),
             Err(error) if !state.is_empty() => tracing::error!(%error, "sequence state in a bundle left out"),
             Err(_) => {}
@@ -135,7 +135,7 @@ pub(crate) fn encode_trackers(decoder: &Decoder, keys: &[StreamKey]) -> Vec<u8> 
     if trackers.is_empty() {
         return Vec::new();
     }
-    serde_json::to_vec(&trackers).unwrap_or_default()
+    postcard::to_allocvec(&trackers).unwrap_or_default()
 }
 
 /// The templates that a decoder knows.

@@ -21,7 +21,7 @@ const POOL_FROM: f64 = 200_000.0;
 
 /// What the campus sends.
 #[derive(Args, Clone, Debug)]
-pub struct DemoOptions {
+pub(crate) struct DemoOptions {
     /// Flows a second
     #[arg(long, default_value_t = 2000.0, value_name = "FLOWS_PER_S")]
     rate: f64,
@@ -34,7 +34,7 @@ pub struct DemoOptions {
 }
 
 /// Runs the demonstration.
-pub async fn run(mut options: Options, demo: DemoOptions) -> anyhow::Result<()> {
+pub(crate) async fn run(mut options: Options, demo: DemoOptions) -> anyhow::Result<()> {
     anyhow::ensure!(demo.rate.is_finite() && demo.rate >= 1.0, "rate is {}: choose at least 1 flow a second", demo.rate);
     let data = options.data.get_or_insert_with(|| PathBuf::from("millrace-demo")).clone();
     let mut settings = campus::Settings {
@@ -73,12 +73,12 @@ pub async fn run(mut options: Options, demo: DemoOptions) -> anyhow::Result<()> 
     let (sent, is_over) = tokio::sync::oneshot::channel();
     let watching = tokio::spawn(async move {
         let summary = sending.await;
-        drop(sent.send(()));
+        let _ = sent.send(());
         summary
     });
     let result = millrace
         .run(async {
-            drop(is_over.await);
+            let _ = is_over.await;
         })
         .await;
     stop.store(true, Ordering::Relaxed);

@@ -9,13 +9,13 @@ use flow_collect::{ExporterCounts, ExporterKey, Probes, unit_name};
 
 /// Where the numbers come from.
 #[derive(Debug)]
-pub struct Sources {
-    pub collected: std::sync::Arc<flow_collect::Counters>,
-    pub streamed: std::sync::Arc<flow_stream::Counters>,
-    pub log: Trimmer,
-    pub probes: Probes,
-    pub reloads: AtomicU64,
-    pub failed_reloads: AtomicU64,
+pub(crate) struct Sources {
+    pub(crate) collected: std::sync::Arc<flow_collect::Counters>,
+    pub(crate) streamed: std::sync::Arc<flow_stream::Counters>,
+    pub(crate) log: Trimmer,
+    pub(crate) probes: Probes,
+    pub(crate) reloads: AtomicU64,
+    pub(crate) failed_reloads: AtomicU64,
 }
 
 /// One family of metrics under way.
@@ -53,7 +53,7 @@ fn seconds(counter: &AtomicU64) -> f64 {
 
 impl Sources {
     /// All metrics.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         self.collector(&mut text);
         self.exporters(&mut text);

@@ -13,84 +13,84 @@ use crate::values::{Bytes, Span};
 /// `-`); what is given first in this order counts.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Options {
+pub(crate) struct Options {
     /// Address and port to receive NetFlow and IPFIX on; may be repeated [default: 127.0.0.1:2055]
     #[arg(long, env = "MILLRACE_LISTEN", value_name = "ADDR:PORT", value_delimiter = ',')]
-    pub listen: Vec<SocketAddr>,
+    pub(crate) listen: Vec<SocketAddr>,
     /// Address and port of the live page [default: 127.0.0.1:8080]
     #[arg(long, env = "MILLRACE_HTTP", value_name = "ADDR:PORT")]
-    pub http: Option<SocketAddr>,
+    pub(crate) http: Option<SocketAddr>,
     /// Token that the page asks for; needed when it listens beyond loopback
     #[arg(long, env = "MILLRACE_HTTP_TOKEN", value_name = "TEXT", hide_env_values = true)]
-    pub http_token: Option<String>,
+    pub(crate) http_token: Option<String>,
     /// Names under which browsers may ask for the page, besides addresses; may be repeated
     #[arg(long, env = "MILLRACE_HTTP_HOSTS", value_name = "NAME", value_delimiter = ',')]
-    pub http_hosts: Vec<String>,
+    pub(crate) http_hosts: Vec<String>,
     /// Folder for all that is kept [default: millrace-data]
     #[arg(long, env = "MILLRACE_DATA", value_name = "DIR")]
-    pub data: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     /// Subnet list (CSV); without one every address is unknown
     #[arg(long, env = "MILLRACE_SUBNETS", value_name = "FILE")]
-    pub subnets: Option<PathBuf>,
+    pub(crate) subnets: Option<PathBuf>,
     /// Folder of statements (*.epl) [default: the eight that are built in]
     #[arg(long, env = "MILLRACE_STATEMENTS", value_name = "DIR")]
-    pub statements: Option<PathBuf>,
+    pub(crate) statements: Option<PathBuf>,
     /// Threads that resolve, run statements and store [default: 2]
     #[arg(long, env = "MILLRACE_WORKERS", value_name = "N")]
-    pub workers: Option<usize>,
+    pub(crate) workers: Option<usize>,
     /// Exporters to listen to, as addresses or prefixes; may be repeated [default: any]
     #[arg(long, env = "MILLRACE_ALLOW", value_name = "PREFIX", value_delimiter = ',')]
-    pub allow: Vec<String>,
+    pub(crate) allow: Vec<String>,
     /// A probe: NAME[@AREA]=PREFIX[,PREFIX…], the exporters that belong to it; may be repeated
     #[arg(long, env = "MILLRACE_PROBE", value_name = "PROBE", value_delimiter = ';')]
-    pub probe: Vec<String>,
+    pub(crate) probe: Vec<String>,
     /// Receive buffer to ask the kernel for, for each socket [default: 16MiB]
     #[arg(long, env = "MILLRACE_RECEIVE_BUFFER", value_name = "BYTES")]
-    pub receive_buffer: Option<Bytes>,
+    pub(crate) receive_buffer: Option<Bytes>,
     /// Flows at which a bundle is sealed [default: 65536]
     #[arg(long, env = "MILLRACE_BUNDLE_FLOWS", value_name = "N")]
-    pub bundle_flows: Option<usize>,
+    pub(crate) bundle_flows: Option<usize>,
     /// Age at which a bundle is sealed [default: 250ms]
     #[arg(long, env = "MILLRACE_BUNDLE_AGE", value_name = "TIME")]
-    pub bundle_age: Option<Span>,
+    pub(crate) bundle_age: Option<Span>,
     /// Most bytes of the log; past them the newest flows are dropped and counted [default: 8GiB]
     #[arg(long, env = "MILLRACE_LOG_LIMIT", value_name = "BYTES")]
-    pub log_limit: Option<Bytes>,
+    pub(crate) log_limit: Option<Bytes>,
     /// When the log is forced to the disk: never, always, or a time [default: 1s]
     #[arg(long, env = "MILLRACE_LOG_SYNC", value_name = "WHEN")]
-    pub log_sync: Option<String>,
+    pub(crate) log_sync: Option<String>,
     /// How bundles are compressed in the log: none, lz4 or zstd [default: none]
     #[arg(long, env = "MILLRACE_LOG_COMPRESSION", value_name = "NAME")]
-    pub log_compression: Option<String>,
+    pub(crate) log_compression: Option<String>,
     /// Flows at which Parquet files are closed [default: 2097152]
     #[arg(long, env = "MILLRACE_FILE_FLOWS", value_name = "N")]
-    pub file_flows: Option<u64>,
+    pub(crate) file_flows: Option<u64>,
     /// Age at which Parquet files are closed [default: 1m]
     #[arg(long, env = "MILLRACE_FILE_AGE", value_name = "TIME")]
-    pub file_age: Option<Span>,
+    pub(crate) file_age: Option<Span>,
     /// Age past which hours of flows are dropped [default: never]
     #[arg(long, env = "MILLRACE_KEEP_AGE", value_name = "TIME")]
-    pub keep_age: Option<Span>,
+    pub(crate) keep_age: Option<Span>,
     /// Size of the dataset past which the oldest hours are dropped [default: never]
     #[arg(long, env = "MILLRACE_KEEP_BYTES", value_name = "BYTES")]
-    pub keep_bytes: Option<Bytes>,
+    pub(crate) keep_bytes: Option<Bytes>,
     /// Free space to keep on the disk by dropping the oldest hours [default: 1GiB]
     #[arg(long, env = "MILLRACE_KEEP_FREE", value_name = "BYTES")]
-    pub keep_free: Option<Bytes>,
+    pub(crate) keep_free: Option<Bytes>,
     /// Most bytes of all event files [default: 1GiB]
     #[arg(long, env = "MILLRACE_EVENT_BYTES", value_name = "BYTES")]
-    pub event_bytes: Option<Bytes>,
+    pub(crate) event_bytes: Option<Bytes>,
     /// How often the statements' windows are checkpointed [default: 5s]
     #[arg(long, env = "MILLRACE_CHECKPOINT", value_name = "TIME")]
-    pub checkpoint: Option<Span>,
+    pub(crate) checkpoint: Option<Span>,
     /// Form of the log messages on standard error: text or json [default: text]
     #[arg(long, env = "MILLRACE_MESSAGES", value_name = "FORM")]
-    pub messages: Option<String>,
+    pub(crate) messages: Option<String>,
 }
 
 impl Options {
     /// Fills what is not given here from `other`.
-    pub fn or(self, other: Self) -> Self {
+    pub(crate) fn or(self, other: Self) -> Self {
         fn list<T>(ours: Vec<T>, theirs: Vec<T>) -> Vec<T> {
             if ours.is_empty() { theirs } else { ours }
         }
@@ -126,7 +126,7 @@ impl Options {
     ///
     /// # Errors
     /// If it cannot be read, or has a key or value that is not known; the message tells line, column and a near key.
-    pub fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("configuration {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("configuration {}", path.display()))
     }

@@ -30,11 +30,11 @@ const CATCH_UP: Duration = Duration::from_secs(10);
 
 /// A running process.
 #[derive(Debug)]
-pub struct Millrace {
+pub(crate) struct Millrace {
     /// Where NetFlow is received.
-    pub listening: Vec<SocketAddr>,
+    pub(crate) listening: Vec<SocketAddr>,
     /// Where the page is.
-    pub page: SocketAddr,
+    pub(crate) page: SocketAddr,
     collector: Collector,
     stream: Stream,
     server: Server,
@@ -50,7 +50,7 @@ impl Millrace {
     ///
     /// # Errors
     /// What hinders, where, and what to do.
-    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+    pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
         let data = settings.data;
         std::fs::create_dir_all(&data).with_context(|| format!("data folder {}", data.display()))?;
         let lock = lock(&data)?;
@@ -138,7 +138,7 @@ impl Millrace {
     ///
     /// # Errors
     /// If a part fails.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
         let Self { collector, stream, server, board, sources, resolver, subnets, .. } = self;
         let closing = Arc::new(Notify::new());
         let closed = Arc::clone(&closing);

@@ -20,25 +20,25 @@ use crate::values::{Bytes, Span};
 
 /// Everything that a run needs to know.
 #[derive(Debug)]
-pub struct Settings {
-    pub listen: Vec<SocketAddr>,
-    pub http: SocketAddr,
-    pub access: Access,
-    pub data: PathBuf,
-    pub subnets: Option<PathBuf>,
-    pub resolver: Resolver,
-    pub statements: Statements,
-    pub workers: usize,
-    pub probes: Probes,
-    pub receive_buffer: usize,
-    pub bundle_flows: usize,
-    pub bundle_age: Duration,
-    pub log: bundle_log::Options,
-    pub compression: Compression,
-    pub drain: flow_drain::Options,
-    pub retention: flow_drain::Retention,
-    pub event_bytes: u64,
-    pub checkpoint: Duration,
+pub(crate) struct Settings {
+    pub(crate) listen: Vec<SocketAddr>,
+    pub(crate) http: SocketAddr,
+    pub(crate) access: Access,
+    pub(crate) data: PathBuf,
+    pub(crate) subnets: Option<PathBuf>,
+    pub(crate) resolver: Resolver,
+    pub(crate) statements: Statements,
+    pub(crate) workers: usize,
+    pub(crate) probes: Probes,
+    pub(crate) receive_buffer: usize,
+    pub(crate) bundle_flows: usize,
+    pub(crate) bundle_age: Duration,
+    pub(crate) log: bundle_log::Options,
+    pub(crate) compression: Compression,
+    pub(crate) drain: flow_drain::Options,
+    pub(crate) retention: flow_drain::Retention,
+    pub(crate) event_bytes: u64,
+    pub(crate) checkpoint: Duration,
 }
 
 impl Settings {
@@ -46,7 +46,7 @@ impl Settings {
     ///
     /// # Errors
     /// What is wrong, where, and what to do.
-    pub fn new(options: Options) -> anyhow::Result<Self> {
+    pub(crate) fn new(options: Options) -> anyhow::Result<Self> {
         let http = options.http.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
         if !http.ip().is_loopback() && options.http_token.is_none() {
             bail!("the page would be open to anybody who reaches {http}: set http_token, or let http listen on 127.0.0.1");
@@ -118,7 +118,7 @@ impl Settings {
 }
 
 /// Reads and compiles a subnet list.
-pub fn read_subnets(path: &std::path::Path, generation: u64) -> anyhow::Result<Resolver> {
+pub(crate) fn read_subnets(path: &std::path::Path, generation: u64) -> anyhow::Result<Resolver> {
     let text = std::fs::read(path).with_context(|| format!("subnets {}", path.display()))?;
     let table = SubnetTable::from_csv(&text).with_context(|| format!("subnets {}", path.display()))?;
     Ok(Resolver::new(table, generation))

@@ -12,7 +12,7 @@ use flow_cep::{Engine, Limits, parse_each};
 use flow_store::schema;
 
 /// The event type that statements select from.
-pub const EVENT_TYPE: &str = "Flow";
+pub(crate) const EVENT_TYPE: &str = "Flow";
 
 /// The statements that run if no folder is given.
 const BUILT_IN: [(&str, &str); 8] = [
@@ -28,13 +28,13 @@ const BUILT_IN: [(&str, &str); 8] = [
 
 /// Statements that are ready to run.
 #[derive(Clone, Debug)]
-pub struct Statements {
+pub(crate) struct Statements {
     catalog: Arc<Catalog>,
     plans: Vec<StatementPlan>,
-    /// Name and text of each, in the order of the files.
-    pub texts: Vec<(Arc<str>, Arc<str>)>,
+    /// Name and text of each that has a name, in the order of the files.
+    pub(crate) texts: Vec<(Arc<str>, Arc<str>)>,
     /// Tells these statements from others.
-    pub id: u32,
+    pub(crate) id: u32,
 }
 
 impl Statements {
@@ -42,7 +42,7 @@ impl Statements {
     ///
     /// # Errors
     /// Every statement that is wrong, each with file, line, column, a caret and a hint.
-    pub fn read(folder: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn read(folder: Option<&Path>) -> anyhow::Result<Self> {
         match folder {
             None => Self::plan(BUILT_IN.iter().map(|&(name, text)| (PathBuf::from(name), text.to_owned()))),
             Some(folder) => {
@@ -78,11 +78,12 @@ impl Statements {
         for (path, text) in files {
             id.update(text.as_bytes());
             let parsed = parse_each(&text);
-            let is_alone = parsed.len() == 1;
+            let selects = parsed.iter().flatten().filter(|statement| statement.name().is_some()).count();
             for statement in parsed {
                 let planned = statement.and_then(|statement| {
-                    let own = if is_alone { text.clone() } else { statement.to_string() };
-                    Ok((planner.plan(&statement, &text)?, own))
+                    // The file's comments and constants belong to the statement, if it is the only one that is named.
+                    let own = if selects == 1 { text.clone() } else { statement.to_string() };
+                    Ok((planner.plan(&statement, &text)?, statement.name().is_some().then_some(own)))
                 });
                 match planned {
                     Ok((plan, own)) => {
@@ -95,7 +96,9 @@ impl Statements {
                                 other.display()
                             );
                         }
-                        texts.push((Arc::from(plan.name.as_str()), Arc::from(own)));
+                        if let Some(own) = own {
+                            texts.push((Arc::from(plan.name.as_str()), Arc::from(own)));
+                        }
                         plans.push(plan);
                     }
                     Err(error) => {
@@ -111,7 +114,7 @@ impl Statements {
     }
 
     /// An engine of these statements with empty windows, that begins at a time.
-    pub fn engine(&self, start_ms: i64) -> Engine {
+    pub(crate) fn engine(&self, start_ms: i64) -> Engine {
         Engine::new(Arc::clone(&self.catalog), &self.plans, start_ms, Limits::default())
     }
 }

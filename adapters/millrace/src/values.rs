@@ -9,12 +9,12 @@ use serde::Deserialize;
 /// A number of bytes: `512`, `64KiB`, `16MiB`, `8GiB` (also `K`, `M`, `G`, `T`: powers of 1024).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Text")]
-pub struct Bytes(pub u64);
+pub(crate) struct Bytes(pub u64);
 
 /// A span of time: `250ms`, `1s`, `5m`, `2h`, `30d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Text")]
-pub struct Span(pub Duration);
+pub(crate) struct Span(pub Duration);
 
 /// A value in the configuration file may be a number or a string.
 #[derive(Deserialize)]
@@ -95,7 +95,7 @@ impl FromStr for Span {
 
 impl Span {
     /// In milliseconds.
-    pub fn as_ms(self) -> i64 {
+    pub(crate) fn as_ms(self) -> i64 {
         i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
     }
 }

@@ -1,0 +1,141 @@
+//! Runs the real process, and reads what it has stored.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use arrow_array::RecordBatch;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+/// A running `millrace`.
+pub struct Millrace {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    pub listening: SocketAddr,
+    pub page: SocketAddr,
+}
+
+impl Millrace {
+    /// Starts `millrace run` on free ports and waits until it receives.
+    pub fn start(data: &Path, more: &[&str]) -> Self {
+        Self::start_on("127.0.0.1:0", data, more)
+    }
+
+    /// The same, receiving on a port that is known.
+    pub fn start_on(listen: &str, data: &Path, more: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
+            .args(["run", "--listen", listen, "--http", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .args(["--keep-free", "0", "--file-age", "500ms", "--checkpoint", "100ms"])
+            .args(more)
+            .env("RUST_LOG", "warn")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        let mut line = || {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            line
+        };
+        let listening = line().trim().rsplit(' ').next().unwrap().parse().expect("it says where it listens");
+        let page = line().trim().trim_end_matches('/').rsplit('/').next().unwrap().parse().unwrap();
+        Self { child, out, listening, page }
+    }
+
+    /// Asks the page for a path.
+    pub fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.page).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.page).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200"), "{path}: {head}");
+        body.to_owned()
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Stops it cleanly and waits for the end.
+    pub fn stop(mut self) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        let mut rest = String::new();
+        self.out.read_to_string(&mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+/// All flows of a dataset that its manifest names, as text with their place, sorted.
+pub fn stored(data: &Path) -> Vec<String> {
+    let manifest = fs::read_to_string(data.join("flows/manifest.jsonl")).unwrap();
+    let mut flows = Vec::new();
+    for path in parquet_files(&data.join("flows")) {
+        let name = path.strip_prefix(data.join("flows")).unwrap().to_str().unwrap().to_owned();
+        assert!(manifest.contains(&name), "{name} is not in the manifest");
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
+        for batch in reader {
+            flows.extend(rows(&batch.unwrap()));
+        }
+    }
+    flows.sort_unstable();
+    flows
+}
+
+fn rows(batch: &RecordBatch) -> Vec<String> {
+    let options = arrow_cast::display::FormatOptions::default().with_null("-");
+    let columns: Vec<_> = ["probe", "bundle", "row", "time", "src_addr", "dst_addr", "src_port", "dst_port", "bytes", "packets"]
+        .iter()
+        .map(|name| arrow_cast::display::ArrayFormatter::try_new(batch.column_by_name(name).unwrap(), &options).unwrap())
+        .collect();
+    (0..batch.num_rows())
+        .map(|row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" "))
+        .collect()
+}
+
+fn parquet_files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(parquet_files(&path));
+        } else if path.extension().is_some_and(|extension| extension == "parquet") {
+            files.push(path);
+        }
+    }
+    files
+}
+
+/// The events up to a time: line by line, by statement and id. Panics if one stands there twice.
+pub fn events(data: &Path, until_ms: i64) -> BTreeMap<String, String> {
+    let mut events = BTreeMap::new();
+    for entry in fs::read_dir(data.join("events")).unwrap() {
+        for line in fs::read_to_string(entry.unwrap().path()).unwrap().lines() {
+            let event: serde_json::Value = serde_json::from_str(line).unwrap();
+            if event["time"].as_i64().unwrap() <= until_ms {
+                let key = format!("{} {}", event["statement"], event["id"]);
+                let twice = events.insert(key, line.to_owned());
+                assert_eq!(twice, None, "an event stands there twice");
+            }
+        }
+    }
+    events
+}
+
+/// Copies a folder.
+pub fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() { copy(&path, &target) } else { drop(fs::copy(&path, &target).unwrap()) }
+    }
+}
