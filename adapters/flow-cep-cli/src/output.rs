@@ -32,13 +32,12 @@ impl<W: Write> JsonLines<W> {
         &mut self,
         statement: &str,
         time_ms: i64,
-        new: Option<&RecordBatch>,
-        old: Option<&RecordBatch>,
+        new: &RecordBatch,
+        old: &RecordBatch,
     ) -> Result<()> {
         self.count += 1;
         let mut empty = true;
         for (kind, batch) in [("new", new), ("old", old)] {
-            let Some(batch) = batch else { continue };
             for row in 0..batch.num_rows() {
                 empty = false;
                 self.write_line(statement, time_ms, kind, Some(Row { batch, row }))?;
@@ -163,8 +162,8 @@ mod tests {
         .unwrap();
         let mut written = Vec::new();
         let mut lines = JsonLines::new(&mut written);
-        lines.write("s", 7, Some(&batch), None).unwrap();
-        lines.write("s", 8, None, None).unwrap();
+        lines.write("s", 7, &batch, &batch.slice(0, 0)).unwrap();
+        lines.write("s", 8, &batch.slice(0, 0), &batch.slice(0, 0)).unwrap();
         assert_eq!(lines.finish().unwrap(), 2);
         let written: Vec<serde_json::Value> =
             String::from_utf8(written).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();

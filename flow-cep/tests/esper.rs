@@ -1,0 +1,171 @@
+//! The cases recorded from Esper 8.9, run against the engine and compared delivery by delivery.
+//!
+//! Order between statements is no contract; rows of a delivery are a set unless the statement orders them; doubles agree to
+//! 1e-9. `cases/deviations.txt` lists what differs on purpose, with the reason; `cases/known_failures.txt` what does not agree
+//! yet. An entry of either file that agrees after all fails the test, so that the lists can only shrink.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flow_cep::value::Value;
+use serde_json::Value as Json;
+use support::case::{Case, Feeding, Given, Run};
+
+/// What Esper gave at one delivery.
+#[derive(Clone, Debug, Default)]
+struct Wanted {
+    time_ms: i64,
+    new: Vec<Json>,
+    old: Vec<Json>,
+}
+
+fn wanted(case: &Case) -> BTreeMap<String, Vec<Wanted>> {
+    let mut statements: BTreeMap<String, Vec<(u64, Wanted)>> = BTreeMap::new();
+    for line in case.recorded.lines() {
+        let mut line: Json = serde_json::from_str(line).unwrap();
+        let number = line["n"].as_u64().unwrap();
+        let deliveries = statements.entry(line["s"].as_str().unwrap().to_owned()).or_default();
+        if deliveries.last().is_none_or(|(last, _)| *last != number) {
+            let time_ms = line["t"].as_i64().unwrap();
+            deliveries.push((number, Wanted { time_ms, ..Wanted::default() }));
+        }
+        let (_, delivery) = deliveries.last_mut().unwrap();
+        match line["k"].as_str().unwrap() {
+            "new" => delivery.new.push(line["row"].take()),
+            "old" => delivery.old.push(line["row"].take()),
+            "empty" => {}
+            other => panic!("{}: kind {other}", case.name),
+        }
+    }
+    let strip = |deliveries: Vec<(u64, Wanted)>| deliveries.into_iter().map(|(_, delivery)| delivery).collect();
+    statements.into_iter().map(|(name, deliveries)| (name, strip(deliveries))).collect()
+}
+
+fn close(a: f64, b: f64) -> bool {
+    a == b || (a - b).abs() <= 1e-9 * a.abs().max(b.abs()).max(1.0)
+}
+
+fn value_agrees(given: &Value, wanted: &Json) -> bool {
+    match (given, wanted) {
+        (Value::Null, Json::Null) => true,
+        (Value::Bool(given), Json::Bool(wanted)) => given == wanted,
+        (Value::Int(given), Json::Number(wanted)) => wanted.as_i64() == Some(i64::from(*given)),
+        (Value::Long(given), Json::Number(wanted)) => wanted.as_i64() == Some(*given),
+        (Value::Double(given), Json::Number(wanted)) => wanted.as_f64().is_some_and(|wanted| close(*given, wanted)),
+        (Value::Double(given), Json::String(wanted)) => match wanted.as_str() {
+            "Infinity" => *given == f64::INFINITY,
+            "-Infinity" => *given == f64::NEG_INFINITY,
+            "NaN" => given.is_nan(),
+            _ => false,
+        },
+        (Value::Text(given), Json::String(wanted)) => **given == **wanted,
+        (Value::List(given), Json::Array(wanted)) => {
+            given.len() == wanted.len() && given.iter().zip(wanted).all(|(given, wanted)| value_agrees(given, wanted))
+        }
+        _ => false,
+    }
+}
+
+fn row_agrees(given: &[(String, Value)], wanted: &Json) -> bool {
+    wanted.as_object().is_some_and(|wanted| {
+        wanted.len() == given.len()
+            && given
+                .iter()
+                .all(|(column, value)| wanted.get(column).is_some_and(|wanted| value_agrees(value, wanted)))
+    })
+}
+
+fn rows_agree(given: &[Vec<(String, Value)>], wanted: &[Json], ordered: bool) -> bool {
+    if given.len() != wanted.len() {
+        return false;
+    }
+    if ordered {
+        return given.iter().zip(wanted).all(|(given, wanted)| row_agrees(given, wanted));
+    }
+    let mut left: Vec<&Json> = wanted.iter().collect();
+    given.iter().all(|given| {
+        let found = left.iter().position(|wanted| row_agrees(given, wanted));
+        found.map(|at| left.swap_remove(at)).is_some()
+    })
+}
+
+/// The first difference of a statement's deliveries, in words.
+fn difference(given: &[Given], wanted: &[Wanted], ordered: bool) -> Option<String> {
+    for at in 0..given.len().max(wanted.len()) {
+        let agrees = match (given.get(at), wanted.get(at)) {
+            (Some(given), Some(wanted)) => {
+                given.time_ms == wanted.time_ms
+                    && rows_agree(&given.new, &wanted.new, ordered)
+                    && rows_agree(&given.old, &wanted.old, ordered)
+            }
+            _ => false,
+        };
+        if !agrees {
+            return Some(format!("delivery {at}:\n  wanted {:?}\n  given  {:?}", wanted.get(at), given.get(at)));
+        }
+    }
+    None
+}
+
+/// `CASE STATEMENT` pairs at the start of the lines of a list.
+fn listed(text: &str) -> BTreeSet<(String, String)> {
+    text.lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            Some((words.next()?.to_owned(), words.next()?.to_owned()))
+        })
+        .collect()
+}
+
+#[test]
+fn every_case_agrees_with_esper() {
+    let deviations = listed(include_str!("cases/deviations.txt"));
+    let known = listed(include_str!("cases/known_failures.txt"));
+    let mut failing = Vec::new();
+    let mut mended = Vec::new();
+    let mut compared = 0;
+    for case in Case::all() {
+        let wanted = wanted(&case);
+        let run = Run::new(&case, Feeding::Whole);
+        for statement in case.statements() {
+            compared += 1;
+            let nothing = Vec::new();
+            let difference = match run.refused.get(&statement.name) {
+                Some(error) => Some(format!("refused: {error}")),
+                None => difference(
+                    run.deliveries.get(&statement.name).unwrap_or(&Vec::new()),
+                    wanted.get(&statement.name).unwrap_or(&nothing),
+                    statement.ordered,
+                ),
+            };
+            let entry = (case.name.clone(), statement.name.clone());
+            let expected = deviations.contains(&entry) || known.contains(&entry);
+            match difference {
+                Some(difference) if !expected => failing.push(format!("{} {}\n  {difference}", case.name, statement.name)),
+                None if expected => mended.push(format!("{} {}", case.name, statement.name)),
+                _ => {}
+            }
+        }
+    }
+    assert!(compared > 3000, "only {compared} statements were compared");
+    assert!(failing.is_empty(), "{} statements differ from Esper:\n{}", failing.len(), failing.join("\n"));
+    assert!(mended.is_empty(), "listed, but they agree; strike them off:\n{}", mended.join("\n"));
+}
+
+#[test]
+fn a_stream_in_single_rows_gives_the_same() {
+    for case in Case::all() {
+        let (whole, single) = (Run::new(&case, Feeding::Whole), Run::new(&case, Feeding::SingleRows));
+        assert_eq!(whole.deliveries, single.deliveries, "in case {}", case.name);
+    }
+}
+
+#[test]
+fn a_restart_before_every_row_changes_nothing() {
+    for case in Case::all() {
+        let (whole, restarted) = (Run::new(&case, Feeding::Whole), Run::new(&case, Feeding::RestartedRows));
+        assert_eq!(whole.deliveries, restarted.deliveries, "in case {}", case.name);
+    }
+}
