@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod check;
 mod events;
 mod output;
 mod replay;
@@ -20,6 +21,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Check),
     Replay(replay::Replay),
 }
 
@@ -35,6 +37,7 @@ enum Outcome {
 #[expect(clippy::print_stderr, reason = "the reason for a failure goes to standard error")]
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Check(check) => check.run(),
         Command::Replay(replay) => replay.run(),
     };
     match outcome {

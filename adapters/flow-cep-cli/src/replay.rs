@@ -11,7 +11,7 @@ use flow_cep::{Engine, Limits};
 
 use crate::events::{CsvEvents, Item, ParquetEvents};
 use crate::output::JsonLines;
-use crate::statements::{self, Refused};
+use crate::statements::{self, report_refused};
 use crate::{Outcome, schema};
 
 /// Runs statements over recorded events and writes what they deliver as JSON lines.
@@ -123,13 +123,6 @@ fn drain<W: std::io::Write>(engine: &mut Engine, lines: &mut JsonLines<W>) -> Re
         lines.write(&delivery.statement, delivery.time_ms, &new, &old)?;
     }
     Ok(())
-}
-
-#[expect(clippy::print_stderr, reason = "what is refused goes to standard error")]
-fn report_refused(refused: &[Refused]) {
-    for Refused { statement, error } in refused {
-        eprintln!("statement {statement} is refused: {error}");
-    }
 }
 
 #[expect(clippy::print_stderr, reason = "what is left out goes to standard error")]

@@ -72,6 +72,11 @@ pub(crate) fn read(path: &Path) -> Result<Vec<EventType>> {
     parse(&text).with_context(|| format!("in schema file {}", path.display()))
 }
 
+/// The event type of Millrace's flows.
+pub(crate) fn flow() -> Result<Vec<EventType>> {
+    parse(include_str!("../schemas/flow.toml"))
+}
+
 fn parse(text: &str) -> Result<Vec<EventType>> {
     let file: File = toml::from_str(text)?;
     ensure!(!file.event_type.is_empty(), "no event type is defined");
@@ -100,7 +105,7 @@ fn parse(text: &str) -> Result<Vec<EventType>> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{flow, parse};
 
     #[test]
     fn shipped_schemas_are_read() {
@@ -108,7 +113,7 @@ mod tests {
         assert_eq!(esper[0].name(), "Flow");
         assert_eq!(esper[0].schema().fields().len(), 19);
         assert_eq!(esper[0].time_column(), Some(0));
-        let flow = parse(include_str!("../schemas/flow.toml")).unwrap();
+        let flow = flow().unwrap();
         assert_eq!(flow[0].column("src_addr"), Some(3));
     }
 

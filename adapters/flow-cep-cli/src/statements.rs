@@ -45,3 +45,11 @@ pub(crate) fn plan(text: &str, event_types: Vec<EventType>) -> Planned {
     let catalog = Arc::new(planner.catalog().clone());
     Planned { catalog, statements, refused }
 }
+
+/// Tells of statements that do not run.
+#[expect(clippy::print_stderr, reason = "what is refused goes to standard error")]
+pub(crate) fn report_refused(refused: &[Refused]) {
+    for Refused { statement, error } in refused {
+        eprintln!("statement {statement} is refused: {error}");
+    }
+}
