@@ -14,13 +14,14 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMillisecondType, UInt8Type, UInt16Type, UInt32Type};
 use arrow_array::{Array, RecordBatch};
 use flow_drain::{Drain, Options};
-use flows::{Kind, Random, START_MS, enriched, flows, v4};
+use flow_store::bundle::{Bundle, Compression};
+use flows::{Kind, Random, START_MS, enriched, flows, header, v4};
 
 const HOUR_MS: i64 = 3_600_000;
 
 type Sums = BTreeMap<String, i64>;
 
-fn python() -> PathBuf {
+fn installed() -> PathBuf {
     let venv = std::env::var_os("MILLRACE_VENV")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".local/share/millrace/venv")));
@@ -78,17 +79,59 @@ fn sum_up(batch: &RecordBatch, sequence: i64, sums: &mut Sums) {
     }
 }
 
-#[test]
-fn duckdb_and_pyarrow_find_what_was_handed_over() {
+/// The Python with the readers; none if the test is to be left out.
+fn python() -> Option<PathBuf> {
     if std::env::var_os("MILLRACE_WITHOUT_PYTHON").is_some() {
-        return;
+        return None;
     }
-    let python = python();
+    let python = installed();
     assert!(
         python.exists(),
         "{} is missing: run scripts/install-test-parts.sh, or set MILLRACE_WITHOUT_PYTHON=1 to leave this test out",
         python.display()
     );
+    Some(python)
+}
+
+#[test]
+fn pyarrow_opens_a_bundle_of_any_compression() {
+    let Some(python) = python() else { return };
+    let guard = tempfile::tempdir().unwrap();
+    let path = guard.path().join("one.bundle");
+    let batch = flows(Kind::Mixed, 3000, START_MS, &mut Random(5));
+    let packets = batch
+        .column_by_name("packets")
+        .unwrap()
+        .as_primitive::<Int64Type>()
+        .values()
+        .iter()
+        .sum::<i64>();
+    let bundle = Bundle::new(header(7), batch).unwrap();
+    for compression in [Compression::None, Compression::Lz4, Compression::Zstd(1)] {
+        let mut bytes = Vec::new();
+        bundle.encode(compression, &mut bytes).unwrap();
+        std::fs::write(&path, bytes).unwrap();
+        let script = r#"
+import sys, pyarrow as pa, pyarrow.compute as pc
+reader = pa.ipc.open_stream(open(sys.argv[1], "rb"))
+table = reader.read_all()
+table.validate(full=True)
+base = int(table.schema.field("packets").metadata[b"base"])
+print(reader.schema.metadata[b"sequence"].decode(), len(table), pc.sum(table["packets"]).as_py() + base * len(table))
+"#;
+        let found = Command::new(&python).args(["-c", script]).arg(&path).output().unwrap();
+        assert!(found.status.success(), "{}", String::from_utf8_lossy(&found.stderr));
+        assert_eq!(
+            String::from_utf8(found.stdout).unwrap().trim(),
+            format!("7 3000 {packets}"),
+            "{compression:?}"
+        );
+    }
+}
+
+#[test]
+fn duckdb_and_pyarrow_find_what_was_handed_over() {
+    let Some(python) = python() else { return };
     let guard = tempfile::tempdir().unwrap();
     let mut drain = Drain::open(&guard.path().join("flows"), Options::default()).unwrap();
     let mut random = Random(11);
