@@ -30,7 +30,8 @@ struct Received {
 fn settings(to: SocketAddr) -> Settings {
     Settings {
         to,
-        rate: Rate::FlowsPerSecond(20_000.0),
+        // Slow enough for the smallest of receive buffers, and a decoder that is held up for half a second.
+        rate: Rate::FlowsPerSecond(6000.0),
         duration: Some(Duration::from_millis(700)),
         seed: 7,
         versions: VersionMix::Mix,
@@ -129,7 +130,7 @@ fn assert_equal(summary: &Summary, received: &BTreeMap<SocketAddr, Received>) {
 fn every_flow_of_every_version_arrives_as_stated() {
     let (summary, received) = exchange(|_| ());
     assert_equal(&summary, &received);
-    assert_eq!(summary.flows, 14_004, "the flows due in 0.7 s, exporter by exporter");
+    assert_eq!(summary.flows, 4200, "the flows due in 0.7 s, exporter by exporter");
     assert!(received.values().all(|exporter| exporter.breaks == 0), "{received:?}");
     assert!(summary.exporters.iter().any(|exporter| exporter.sampling_interval > 1));
     let addresses: HashSet<IpAddr> = received.keys().map(SocketAddr::ip).collect();
@@ -140,13 +141,13 @@ fn every_flow_of_every_version_arrives_as_stated() {
 fn accidents_are_as_stated() {
     let (summary, received) = exchange(|settings| {
         settings.faults = Faults {
-            loss: 0.05,
-            duplicate: 0.05,
-            reorder: 0.05,
+            loss: 0.15,
+            duplicate: 0.15,
+            reorder: 0.15,
         }
     });
     assert_equal(&summary, &received);
-    assert_eq!(summary.flows + summary.lost_flows, 14_004);
+    assert_eq!(summary.flows + summary.lost_flows, 4200);
     for exporter in &summary.exporters {
         let found = &received[&exporter.address];
         assert!(exporter.lost_datagrams > 0 && exporter.doubled_datagrams > 0 && exporter.late_datagrams > 0);
@@ -162,11 +163,11 @@ fn accidents_are_as_stated() {
 fn a_pool_is_sent_over_and_over_with_fresh_sequence_numbers() {
     for segmentation_offload in [false, true] {
         let (summary, received) = exchange(|settings| {
-            settings.pool_flows = 3000;
+            settings.pool_flows = 900;
             settings.segmentation_offload = segmentation_offload;
         });
         assert_equal(&summary, &received);
-        assert!((14_004..14_500).contains(&summary.flows), "{}", summary.flows);
+        assert!((4200..4500).contains(&summary.flows), "{}", summary.flows);
         assert!(received.values().all(|exporter| exporter.breaks == 0), "{received:?}");
     }
 }
