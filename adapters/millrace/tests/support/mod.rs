@@ -1,5 +1,7 @@
 //! Runs the real process, and reads what it has stored.
 
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "shared by tests that each use a part, and stop at the first surprise")]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -59,6 +61,11 @@ impl Millrace {
         body.to_owned()
     }
 
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
+    }
+
     /// `kill -9`.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
@@ -67,7 +74,7 @@ impl Millrace {
 
     /// Stops it cleanly and waits for the end.
     pub fn stop(mut self) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
         let mut rest = String::new();
         self.out.read_to_string(&mut rest).unwrap();
         assert!(self.child.wait().unwrap().success());
@@ -138,4 +145,17 @@ pub fn copy(from: &Path, to: &Path) {
         let target = to.join(path.file_name().unwrap());
         if path.is_dir() { copy(&path, &target) } else { drop(fs::copy(&path, &target).unwrap()) }
     }
+}
+
+/// Flows, packets and bytes of a dataset.
+pub fn totals(data: &Path) -> (u64, u64, u64) {
+    let flows = stored(data);
+    let sum = |column: usize| {
+        flows.iter().map(|flow| flow.split(' ').nth(column).unwrap().parse::<u64>().unwrap()).sum()
+    };
+    let columns = flows.first().map_or(0, |flow| flow.split(' ').count());
+    if columns == 0 {
+        return (0, 0, 0);
+    }
+    (flows.len() as u64, sum(columns - 1), sum(columns - 2))
 }
