@@ -59,7 +59,7 @@ pub use element::ElementId;
 pub use error::{Error, LimitKind};
 pub use header::{DomainId, Header, Version};
 pub use limits::Limits;
-pub use message::{DataSet, Message, Records, Set, Sets, TemplateChange, UnknownSet};
+pub use message::{DataSet, Message, Records, Set, Sets, TemplateChange, UnknownSet, UnsignedValues};
 pub use record::Record;
 pub use sampling::Sampling;
 pub use stream::StreamKey;

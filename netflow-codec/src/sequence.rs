@@ -382,7 +382,12 @@ impl Tracker {
 
         let mut fits = [Fit::Unknown; 5];
         let mut regained = 0;
-        for (reading, fit) in self.readings.iter_mut().zip(&mut fits) {
+        for (reading, fit) in self
+            .readings
+            .iter_mut()
+            .zip(&mut fits)
+            .filter(|(reading, _)| reading.is_alive())
+        {
             *fit = reading.step(received, content, life, (self.seen, now_ms), &mut regained);
         }
         let verdict = |fit: &Fit| match fit {
@@ -394,14 +399,28 @@ impl Tracker {
         };
         let used = fits.get(..self.readings.len()).unwrap_or_default();
         if used.iter().any(|fit| verdict(fit) > 0) && used.iter().any(|fit| verdict(fit) < 0) {
-            for (reading, fit) in self.readings.iter_mut().zip(used) {
+            for (reading, fit) in self
+                .readings
+                .iter_mut()
+                .zip(used)
+                .filter(|(reading, _)| reading.is_alive())
+            {
                 reading.score = reading.score.saturating_add(verdict(fit)).clamp(-MAX_SCORE, MAX_SCORE);
+                if !reading.is_alive() {
+                    regained = regained.saturating_add(reading.untell());
+                    reading.gaps = Vec::new();
+                }
             }
         }
         let counting = self.counting();
         let unit = self.unit();
         let mut arrival = Arrival::Unsequenced;
-        for (reading, fit) in self.readings.iter_mut().zip(&fits) {
+        for (reading, fit) in self
+            .readings
+            .iter_mut()
+            .zip(&fits)
+            .filter(|(reading, _)| reading.is_alive())
+        {
             if reading.counting != counting {
                 regained = regained.saturating_add(reading.untell());
                 reading.settle(self.seen, now_ms);
@@ -423,7 +442,10 @@ impl Tracker {
         }
         match arrival {
             Arrival::Late => self.late = self.late.wrapping_add(1),
-            Arrival::Restart => self.restarts = self.restarts.wrapping_add(1),
+            Arrival::Restart => {
+                self.restarts = self.restarts.wrapping_add(1);
+                self.revive();
+            }
             _ => {}
         }
         let expected = before.and_then(|(counting, expected)| counting.on_wire(expected, content));
@@ -436,6 +458,17 @@ impl Tracker {
             },
             regained,
         )
+    }
+
+    /// What was started anew may count another way than before.
+    fn revive(&mut self) {
+        let lost = self.best().map_or(0, |best| best.lost);
+        for reading in self.readings.iter_mut().filter(|reading| !reading.is_alive()) {
+            reading.score = 0;
+            reading.expected = None;
+            reading.restart_at = None;
+            reading.lost = lost;
+        }
     }
 
     /// Tells units as lost that have been missing for long enough by the clock; `i64::MAX` for all that are missing.
@@ -516,6 +549,11 @@ impl Counting {
 }
 
 impl Reading {
+    /// Whether the reading may still be the true one. One that is not is left alone until the exporter starts anew.
+    fn is_alive(&self) -> bool {
+        self.score > -MAX_SCORE
+    }
+
     fn step(&mut self, received: u32, content: Content, life: Life, now: (u64, i64), regained: &mut u32) -> Fit {
         let (first, after) = self.counting.span(received, content);
         if life == Life::Previous {

@@ -1,0 +1,130 @@
+//! netflow-codec.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use netflow_codec::columns::{Column, ColumnKind, ColumnPlan, Columns, Integer};
+use netflow_codec::{Decoder, ElementId, Limits, Set};
+
+use crate::input::Input;
+use crate::measure;
+
+fn exporter() -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, 1], 40000))
+}
+
+fn decoder(input: &Input) -> Decoder {
+    let mut decoder = Decoder::new(Limits::default());
+    if !input.templates.is_empty() {
+        decoder.decode(&input.templates, exporter(), 0).expect("the templates decode");
+    }
+    decoder
+}
+
+/// The columns of a flow as the exporter sent it.
+fn plan() -> ColumnPlan {
+    let iana = ElementId::iana;
+    let unsigned = ColumnKind::Unsigned;
+    ColumnPlan::new(vec![
+        Column::new("flow_start", ColumnKind::Start, [152, 150, 154, 156, 22, 158, 161].map(iana)),
+        Column::new("flow_end", ColumnKind::End, [153, 151, 155, 157, 21, 159, 161].map(iana)),
+        Column::new("src_addr", ColumnKind::Address, [8, 27].map(iana)).reversed([12, 28].map(iana)),
+        Column::new("dst_addr", ColumnKind::Address, [12, 28].map(iana)).reversed([8, 27].map(iana)),
+        Column::new("src_port", unsigned(Integer::U16), [iana(7)]).reversed([iana(11)]),
+        Column::new("dst_port", ColumnKind::DestinationPort, [iana(11)]).reversed([iana(7)]),
+        Column::new("proto", unsigned(Integer::U8), [iana(4)]),
+        Column::new("tos", unsigned(Integer::U8), [iana(5)]),
+        Column::new("tcp_flags", unsigned(Integer::U16), [iana(6)]),
+        Column::new("bytes", ColumnKind::ScaledCounter, [1, 85, 231].map(iana)).reversed([ElementId::reverse(1), iana(232)]),
+        Column::new("packets", ColumnKind::ScaledCounter, [2, 86, 298].map(iana)).reversed([ElementId::reverse(2), iana(299)]),
+        Column::new("sampling_rate", ColumnKind::SamplingRate, []),
+        Column::new("in_if", unsigned(Integer::U32), [iana(10)]).nullable(),
+        Column::new("out_if", unsigned(Integer::U32), [iana(14)]).nullable(),
+        Column::new("src_as", unsigned(Integer::U32), [iana(16)]).nullable(),
+        Column::new("dst_as", unsigned(Integer::U32), [iana(17)]).nullable(),
+        Column::new("next_hop", ColumnKind::Address, [15, 62].map(iana)).nullable(),
+    ])
+}
+
+/// Rows of a batch: as a collector would seal it.
+const BATCH: usize = 8192;
+
+pub fn measure_all(input: &mut Input) {
+    let mut decoding = decoder(input);
+    measure("netflow-codec: decode, no field", input, |input| {
+        let mut records = 0;
+        for datagram in &input.datagrams {
+            let message = decoding.decode(datagram, exporter(), 0).expect("it decodes");
+            for set in &message {
+                if let Ok(Set::Data(set)) = set {
+                    records += set.len() as u64;
+                }
+            }
+        }
+        records
+    });
+
+    let mut decoding = decoder(input);
+    measure("netflow-codec: every field, a column at a time", input, |input| {
+        let mut sum = 0_u64;
+        for datagram in &input.datagrams {
+            let message = decoding.decode(datagram, exporter(), 0).expect("it decodes");
+            for set in &message {
+                if let Ok(Set::Data(set)) = set {
+                    for number in 0..set.template().fields().len() {
+                        if let Some(values) = set.unsigned_values(number) {
+                            sum = values.fold(sum, u64::wrapping_add);
+                        }
+                    }
+                }
+            }
+        }
+        sum
+    });
+
+    let mut decoding = decoder(input);
+    measure("netflow-codec: every field, record by record", input, |input| {
+        let mut sum = 0_u64;
+        for datagram in &input.datagrams {
+            let message = decoding.decode(datagram, exporter(), 0).expect("it decodes");
+            for set in &message {
+                if let Ok(Set::Data(set)) = set {
+                    for record in set.records() {
+                        for (_, bytes) in record.fields() {
+                            sum = sum.wrapping_add(netflow_codec::record::unsigned(bytes).unwrap_or(0));
+                        }
+                    }
+                }
+            }
+        }
+        sum
+    });
+
+    let mut decoding = decoder(input);
+    let mut columns = Columns::new(Arc::new(plan()), BATCH + 30);
+    let mut time: Vec<i64> = Vec::with_capacity(BATCH + 30);
+    let mut exporters: Vec<[u8; 16]> = Vec::with_capacity(BATCH + 30);
+    let mut domains: Vec<u32> = Vec::with_capacity(BATCH + 30);
+    measure("netflow-codec: to all columns of a flow", input, |input| {
+        let mut rows = 0;
+        for datagram in &input.datagrams {
+            let message = decoding.decode(datagram, exporter(), 0).expect("it decodes");
+            for set in &message {
+                if let Ok(Set::Data(set)) = set {
+                    columns.append(&set);
+                    time.resize(columns.len(), 1);
+                    exporters.resize(columns.len(), [7; 16]);
+                    domains.resize(columns.len(), message.domain().0);
+                }
+            }
+            if columns.len() >= BATCH {
+                rows += columns.len() as u64;
+                std::hint::black_box((columns.finish(), &time, &exporters, &domains));
+                time.clear();
+                exporters.clear();
+                domains.clear();
+            }
+        }
+        rows
+    });
+}
