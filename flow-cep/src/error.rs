@@ -139,7 +139,7 @@ impl Fault {
     }
 
     /// The error as the caller gets it.
-    pub(crate) fn locate(self: Box<Self>, text: &str, statement: Option<&str>) -> Error {
+    pub(crate) fn locate(self, text: &str, statement: Option<&str>) -> Error {
         let start = floor_char(text, self.span.start);
         let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[start..].find('\n').map_or(text.len(), |at| start + at);

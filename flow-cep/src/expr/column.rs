@@ -13,8 +13,10 @@ use arrow_array::types::{
     ArrowDictionaryKeyType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     TimestampMillisecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, new_null_array};
-use arrow_buffer::{BooleanBuffer, NullBuffer, ScalarBuffer};
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch, new_null_array,
+};
+use arrow_buffer::{ArrowNativeType, BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Schema};
 
 use super::row::holds;
@@ -54,7 +56,7 @@ enum Plan {
     },
     /// Membership among whole numbers, sorted.
     LongSet {
-        operand: Box<Plan>,
+        operand: Box<Self>,
         set: Arc<[i64]>,
         inverted: bool,
     },
@@ -75,15 +77,15 @@ enum Plan {
         column: usize,
         expr: Expr,
     },
-    Not(Box<Plan>),
-    And(Vec<Plan>),
-    Or(Vec<Plan>),
-    IsNull(Box<Plan>),
-    Compare(BinaryOp, Type, Box<Plan>, Box<Plan>),
-    Arithmetic(BinaryOp, Type, Box<Plan>, Box<Plan>),
-    BitOperation(BinaryOp, Type, Box<Plan>, Box<Plan>),
+    Not(Box<Self>),
+    And(Vec<Self>),
+    Or(Vec<Self>),
+    IsNull(Box<Self>),
+    Compare(BinaryOp, Type, Box<Self>, Box<Self>),
+    Arithmetic(BinaryOp, Type, Box<Self>, Box<Self>),
+    BitOperation(BinaryOp, Type, Box<Self>, Box<Self>),
     /// A change of numeric type.
-    Convert(Type, Box<Plan>),
+    Convert(Type, Box<Self>),
     /// Row by row.
     Rows(Expr),
 }
@@ -194,13 +196,13 @@ impl Truth {
 }
 
 /// Numbers for each row, or one for all.
-enum Numbers<T: arrow_buffer::ArrowNativeType> {
+enum Numbers<T: ArrowNativeType> {
     One(T),
     Many(ScalarBuffer<T>),
 }
 
-impl<T: arrow_buffer::ArrowNativeType> Numbers<T> {
-    fn map<U: arrow_buffer::ArrowNativeType>(&self, f: impl Fn(T) -> U) -> Numbers<U> {
+impl<T: ArrowNativeType> Numbers<T> {
+    fn map<U: ArrowNativeType>(&self, f: impl Fn(T) -> U) -> Numbers<U> {
         match self {
             Self::One(value) => Numbers::One(f(*value)),
             Self::Many(values) => Numbers::Many(values.iter().map(|value| f(*value)).collect()),
@@ -209,7 +211,7 @@ impl<T: arrow_buffer::ArrowNativeType> Numbers<T> {
 }
 
 /// A column of values, with where they are not null.
-struct Column<T: arrow_buffer::ArrowNativeType> {
+struct Column<T: ArrowNativeType> {
     values: Numbers<T>,
     nulls: Option<NullBuffer>,
 }
@@ -266,7 +268,7 @@ impl ColumnExpr {
     }
 }
 
-fn spread<T: arrow_buffer::ArrowNativeType>(values: Numbers<T>, rows: usize) -> ScalarBuffer<T> {
+fn spread<T: ArrowNativeType>(values: Numbers<T>, rows: usize) -> ScalarBuffer<T> {
     match values {
         Numbers::One(value) => std::iter::repeat_n(value, rows).collect(),
         Numbers::Many(values) => values,
@@ -380,8 +382,8 @@ fn compile(expr: &Expr, schema: &Schema) -> Plan {
             high,
             low_included,
             high_included,
-            negated: false,
-        } => compile_range(operand, low, high, (*low_included, *high_included), schema)
+            negated,
+        } => compile_range(operand, low, high, (*low_included, *high_included), *negated, schema)
             .unwrap_or_else(|| Plan::Rows(expr.clone())),
         Node::InList { operand, list, negated } => {
             compile_list(operand, list, *negated, schema).unwrap_or_else(|| Plan::Rows(expr.clone()))
@@ -511,23 +513,21 @@ fn compile_range(
     low: &Expr,
     high: &Expr,
     (low_in, high_in): (bool, bool),
+    inverted: bool,
     schema: &Schema,
 ) -> Option<Plan> {
     let column = whole_column(operand, schema)?;
     let (low, high) = (literal(low)?.as_long()?, literal(high)?.as_long()?);
-    // Whichever end is lower; each keeps its own brackets' place, as in Esper.
+    // Whichever end is lower; the brackets keep their places, as in Esper.
     let (low, high) = if low > high { (high, low) } else { (low, high) };
-    let (low, high) = (
-        if low_in { Some(low) } else { low.checked_add(1) },
-        if high_in { Some(high) } else { high.checked_sub(1) },
-    );
-    let (low, high) = (low?, high?);
-    // `in` a range is false, not unknown, for null: said by a conjunction with a null test.
+    let low = if low_in { low } else { low.checked_add(1)? };
+    let high = if high_in { high } else { high.checked_sub(1)? };
+    // A range of null is false, not unknown, and `not in` it too: said by a conjunction with a null test.
     let test = Plan::Range {
         column,
         low,
         high,
-        inverted: false,
+        inverted,
     };
     Some(Plan::And(vec![
         Plan::Not(Box::new(Plan::IsNull(Box::new(Plan::Column(column))))),
@@ -832,14 +832,7 @@ fn truth(plan: &Plan, input: &Input<'_>) -> Truth {
             let (left, right) = (longs(left, input), longs(right, input));
             compare(*op, &left, &right, rows_count, |a, b| Some(a.cmp(&b)))
         }
-        Plan::Dictionary { column, expr } => {
-            let (values, places) = by_dictionary(*column, expr, input);
-            let values: Vec<Option<bool>> = values.iter().map(Value::as_bool).collect();
-            let at = |row: usize| places[row].map_or_else(|| values.last().copied().flatten(), |place| values[place]);
-            let yes = BooleanBuffer::collect_bool(rows_count, |row| at(row) == Some(true));
-            let no = BooleanBuffer::collect_bool(rows_count, |row| at(row) == Some(false));
-            Truth { yes, no: Some(no) }
-        }
+        Plan::Dictionary { column, expr } => dictionary_truth(*column, expr, input),
         Plan::Now | Plan::Arithmetic(..) | Plan::BitOperation(..) | Plan::Convert(..) => {
             Truth::constant(None, rows_count)
         }
@@ -887,7 +880,7 @@ fn nulls_of(plan: &Plan, input: &Input<'_>) -> Option<NullBuffer> {
     }
 }
 
-fn compare<T: arrow_buffer::ArrowNativeType + PartialOrd>(
+fn compare<T: ArrowNativeType + PartialOrd>(
     op: BinaryOp,
     left: &Column<T>,
     right: &Column<T>,
@@ -932,7 +925,7 @@ fn compare_each<T: Copy + PartialOrd>(op: BinaryOp, values: &[T], with: T) -> Bo
     }
 }
 
-fn combine<T: arrow_buffer::ArrowNativeType>(left: Column<T>, right: Column<T>, f: impl Fn(T, T) -> T) -> Column<T> {
+fn combine<T: ArrowNativeType>(left: Column<T>, right: Column<T>, f: impl Fn(T, T) -> T) -> Column<T> {
     let nulls = NullBuffer::union(left.nulls.as_ref(), right.nulls.as_ref());
     let values = match (left.values, right.values) {
         (Numbers::One(left), Numbers::One(right)) => Numbers::One(f(left, right)),
@@ -951,7 +944,7 @@ fn combine<T: arrow_buffer::ArrowNativeType>(left: Column<T>, right: Column<T>, 
 }
 
 /// Nothing but nulls.
-fn unknown<T: arrow_buffer::ArrowNativeType>(rows: usize) -> Column<T> {
+fn unknown<T: ArrowNativeType>(rows: usize) -> Column<T> {
     Column {
         values: Numbers::One(T::default()),
         nulls: Some(NullBuffer::new_null(rows)),
@@ -959,7 +952,7 @@ fn unknown<T: arrow_buffer::ArrowNativeType>(rows: usize) -> Column<T> {
 }
 
 /// A remainder: null by zero.
-fn remainder<T: arrow_buffer::ArrowNativeType>(
+fn remainder<T: ArrowNativeType>(
     left: Column<T>,
     right: Column<T>,
     rows: usize,
@@ -1206,7 +1199,7 @@ fn source_type(plan: &Plan, input: &Input<'_>) -> Type {
     }
 }
 
-fn narrowed<S: arrow_buffer::ArrowNativeType, T: arrow_buffer::ArrowNativeType>(
+fn narrowed<S: ArrowNativeType, T: ArrowNativeType>(
     plan: &Plan,
     input: &Input<'_>,
     read: impl Fn(&Plan, &Input<'_>) -> Column<S>,
@@ -1223,7 +1216,7 @@ fn narrowed<S: arrow_buffer::ArrowNativeType, T: arrow_buffer::ArrowNativeType>(
 }
 
 /// Numbers through values, row by row or by dictionary.
-fn by_rows<T: arrow_buffer::ArrowNativeType>(
+fn by_rows<T: ArrowNativeType>(
     plan: &Plan,
     input: &Input<'_>,
     read: impl Fn(&Value) -> Option<T>,
@@ -1239,22 +1232,8 @@ fn by_rows<T: arrow_buffer::ArrowNativeType>(
     }
 }
 
-/// The value of an expression for each value of a dictionary, and last for null; and the place of each row's.
-fn by_dictionary(column: usize, expr: &Expr, input: &Input<'_>) -> (Vec<Value>, Vec<Option<usize>>) {
-    fn places<K: ArrowDictionaryKeyType>(array: &dyn Array) -> Vec<Option<usize>> {
-        let array = array.as_dictionary::<K>();
-        let keys = array.keys();
-        let values = array.values();
-        (0..keys.len())
-            .map(|row| {
-                let place = array.key(row)?;
-                (!values.is_null(place)).then_some(place)
-            })
-            .collect()
-    }
-    let array = input.batch.column(column);
-    let dictionary = array.as_any_dictionary();
-    let values = dictionary.values();
+/// The value of an expression for each value of a dictionary, and last for null.
+fn dictionary_values(values: &dyn Array, expr: &Expr) -> Vec<Value> {
     let mut scope = OneValue(Value::Null);
     let mut results = Vec::with_capacity(values.len() + 1);
     for place in 0..values.len() {
@@ -1263,16 +1242,81 @@ fn by_dictionary(column: usize, expr: &Expr, input: &Input<'_>) -> (Vec<Value>, 
     }
     scope.0 = Value::Null;
     results.push(expr.eval(&scope));
-    let places = match dictionary.keys().data_type() {
-        DataType::Int8 => places::<Int8Type>(array),
-        DataType::Int16 => places::<Int16Type>(array),
-        DataType::Int32 => places::<Int32Type>(array),
-        DataType::Int64 => places::<Int64Type>(array),
-        DataType::UInt8 => places::<UInt8Type>(array),
-        DataType::UInt16 => places::<UInt16Type>(array),
-        DataType::UInt32 => places::<UInt32Type>(array),
-        _ => places::<UInt64Type>(array),
+    results
+}
+
+/// Calls a function with a dictionary array in its own key type.
+macro_rules! with_dictionary {
+    ($array:expr, $dictionary:ident => $body:expr) => {
+        match $array.as_any_dictionary().keys().data_type() {
+            DataType::Int8 => {
+                let $dictionary = $array.as_dictionary::<Int8Type>();
+                $body
+            }
+            DataType::Int16 => {
+                let $dictionary = $array.as_dictionary::<Int16Type>();
+                $body
+            }
+            DataType::Int32 => {
+                let $dictionary = $array.as_dictionary::<Int32Type>();
+                $body
+            }
+            DataType::Int64 => {
+                let $dictionary = $array.as_dictionary::<Int64Type>();
+                $body
+            }
+            DataType::UInt8 => {
+                let $dictionary = $array.as_dictionary::<UInt8Type>();
+                $body
+            }
+            DataType::UInt16 => {
+                let $dictionary = $array.as_dictionary::<UInt16Type>();
+                $body
+            }
+            DataType::UInt32 => {
+                let $dictionary = $array.as_dictionary::<UInt32Type>();
+                $body
+            }
+            _ => {
+                let $dictionary = $array.as_dictionary::<UInt64Type>();
+                $body
+            }
+        }
     };
+}
+
+/// A condition over a dictionary column: a table of its values' truths, looked up by key.
+fn dictionary_truth(column: usize, expr: &Expr, input: &Input<'_>) -> Truth {
+    fn look_up<K: ArrowDictionaryKeyType>(array: &DictionaryArray<K>, truths: &[Option<bool>]) -> Truth {
+        let keys = array.keys();
+        let null = truths.last().copied().flatten();
+        // Keys at null rows may be anything.
+        let at = |key: K::Native| truths.get(key.as_usize()).copied().flatten();
+        let mut yes = pack(keys.values(), |key| at(key) == Some(true));
+        let unknown = truths.iter().any(Option::is_none);
+        let mut no = (unknown || keys.nulls().is_some()).then(|| pack(keys.values(), |key| at(key) == Some(false)));
+        if let Some(valid) = keys.nulls() {
+            let fill = |of: &BooleanBuffer, null: bool| {
+                if null { of | &!valid.inner() } else { of & valid.inner() }
+            };
+            yes = fill(&yes, null == Some(true));
+            no = no.map(|no| fill(&no, null == Some(false)));
+        }
+        Truth { yes, no }
+    }
+    let array = input.batch.column(column);
+    let truths: Vec<Option<bool>> = dictionary_values(array.as_any_dictionary().values(), expr)
+        .iter()
+        .map(Value::as_bool)
+        .collect();
+    with_dictionary!(array, dictionary => look_up(dictionary, &truths))
+}
+
+/// The value of an expression for each value of a dictionary, and last for null; and the place of each row's.
+fn by_dictionary(column: usize, expr: &Expr, input: &Input<'_>) -> (Vec<Value>, Vec<Option<usize>>) {
+    let array = input.batch.column(column);
+    let results = dictionary_values(array.as_any_dictionary().values(), expr);
+    let places = with_dictionary!(array, dictionary => (0..dictionary.len()).map(|row| dictionary.key(row)).collect());
     (results, places)
 }
 

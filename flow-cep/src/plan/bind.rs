@@ -603,6 +603,9 @@ impl<'a> Binder<'a> {
             | BinaryOp::Greater
             | BinaryOp::GreaterOrEqual => {
                 let (left, right) = self.comparable(left, right, op, span)?;
+                if let Some(simpler) = truth_test(op, &left, &right) {
+                    return Ok(simpler);
+                }
                 Ok(folded(Node::Compare(op, Box::new(left), Box::new(right)), Type::Bool))
             }
             BinaryOp::Concat => {
@@ -756,7 +759,7 @@ impl<'a> Binder<'a> {
             };
             let operand = Box::new(unified.remove(0));
             if unified.iter().all(|item| matches!(item.node, Node::Literal(_))) {
-                unified.sort_by_cached_key(|item| constant(item));
+                unified.sort_by_cached_key(constant);
                 unified.dedup();
             }
             tests.push(folded(
@@ -1279,6 +1282,13 @@ impl<'a> Binder<'a> {
                 };
             }
             "coalesce" => return self.coalesce(call, span),
+            "istream" => {
+                return Err(Fault::unsupported(
+                    span,
+                    "'istream()'",
+                    "deliveries of 'select irstream' tell new rows from old",
+                ));
+            }
             "prev" | "prevtail" | "prior" | "prevcount" | "prevwindow" => return self.previous(&name, call, span),
             _ => {}
         }
@@ -1817,6 +1827,25 @@ impl<'a> Binder<'a> {
             of,
         })
     }
+}
+
+/// `x = true` is `x`, and `x = false` is `not x`, with null as it is.
+fn truth_test(op: BinaryOp, left: &Expr, right: &Expr) -> Option<Expr> {
+    let equal = match op {
+        BinaryOp::Equal => true,
+        BinaryOp::NotEqual => false,
+        _ => return None,
+    };
+    let (tested, wanted) = match (&left.node, &right.node) {
+        (_, Node::Literal(Value::Bool(wanted))) => (left, *wanted),
+        (Node::Literal(Value::Bool(wanted)), _) => (right, *wanted),
+        _ => return None,
+    };
+    Some(if wanted == equal {
+        tested.clone()
+    } else {
+        folded(Node::Not(Box::new(tested.clone())), Type::Bool)
+    })
 }
 
 /// The fault of two types that do not go together.

@@ -432,7 +432,7 @@ pub enum PatternNode {
         filter: FilterPlan,
     },
     /// `every`.
-    Every(Box<PatternNode>),
+    Every(Box<Self>),
     /// `every-distinct`.
     EveryDistinct {
         /// The keys, over the tags as streams 1 + n.
@@ -440,16 +440,16 @@ pub enum PatternNode {
         /// Keys are forgotten after so long.
         expiry_ms: Option<i64>,
         /// What is repeated.
-        inner: Box<PatternNode>,
+        inner: Box<Self>,
     },
     /// `->`.
-    FollowedBy(Vec<PatternNode>),
+    FollowedBy(Vec<Self>),
     /// `and`.
-    And(Vec<PatternNode>),
+    And(Vec<Self>),
     /// `or`.
-    Or(Vec<PatternNode>),
+    Or(Vec<Self>),
     /// `not`.
-    Not(Box<PatternNode>),
+    Not(Box<Self>),
     /// `timer:interval`; the period may be computed from the tags.
     IntervalMs(i64),
     /// `where timer:within`.
@@ -459,30 +459,30 @@ pub enum PatternNode {
         /// `withinmax`: at most so many matches.
         max: Option<u64>,
         /// What is guarded.
-        inner: Box<PatternNode>,
+        inner: Box<Self>,
     },
     /// `while (condition)`, over the tags as streams 1 + n.
     While {
         /// The condition.
         condition: Expr,
         /// What is guarded.
-        inner: Box<PatternNode>,
+        inner: Box<Self>,
     },
     /// `[n] P`.
     Repeat {
         /// How many.
         count: u64,
         /// What repeats.
-        inner: Box<PatternNode>,
+        inner: Box<Self>,
         /// Tags that collect events within.
         tags: Vec<usize>,
     },
     /// `P until Q`.
     Until {
         /// What is collected.
-        inner: Box<PatternNode>,
+        inner: Box<Self>,
         /// What ends it.
-        end: Box<PatternNode>,
+        end: Box<Self>,
         /// Tags that collect events within.
         tags: Vec<usize>,
     },
@@ -523,13 +523,13 @@ pub enum RowPatternPlan {
     /// A variable.
     Variable(usize),
     /// One after the other.
-    Concat(Vec<RowPatternPlan>),
+    Concat(Vec<Self>),
     /// One or the other, the first preferred.
-    Alternation(Vec<RowPatternPlan>),
+    Alternation(Vec<Self>),
     /// Repeated.
     Repeat {
         /// What.
-        inner: Box<RowPatternPlan>,
+        inner: Box<Self>,
         /// At least.
         min: u32,
         /// At most.

@@ -563,7 +563,7 @@ impl Arguments<'_> {
     }
 
     /// `FORCE_UPDATE` and `START_EAGER` among the arguments from that place on.
-    fn flags(&mut self, from: usize) -> Result<(bool, bool)> {
+    fn flags(&self, from: usize) -> Result<(bool, bool)> {
         let (mut force_update, mut start_eager) = (false, false);
         for argument in self.view.arguments.iter().skip(from) {
             let ExprKind::Literal(Value::Text(flags)) = &argument.kind else {

@@ -126,6 +126,10 @@ impl Statement {
 
 /// What a statement does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a tree has few of these and lives as long as its planning"
+)]
 pub enum Body {
     /// `[insert into ..] select ..`.
     Select(Box<Select>),
@@ -228,11 +232,11 @@ pub enum GroupItem {
     /// An expression.
     Expr(Expr),
     /// `rollup(a, b)`.
-    Rollup(Vec<GroupItem>, Span),
+    Rollup(Vec<Self>, Span),
     /// `cube(a, b)`.
-    Cube(Vec<GroupItem>, Span),
+    Cube(Vec<Self>, Span),
     /// `grouping sets(..)`.
-    GroupingSets(Vec<GroupItem>, Span),
+    GroupingSets(Vec<Self>, Span),
     /// `(a, b)` within one of the above.
     Combined(Vec<Expr>, Span),
 }
@@ -285,6 +289,10 @@ pub enum Retain {
 
 /// Where the rows of a stream come from.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a tree has few of these and lives as long as its planning"
+)]
 pub enum Source {
     /// An event type, named window or table with filters.
     Filter(Filter),
@@ -438,13 +446,13 @@ pub enum RowPattern {
     /// A variable.
     Variable(Ident),
     /// One after the other, at least two.
-    Concat(Vec<RowPattern>),
+    Concat(Vec<Self>),
     /// `P | Q`, at least two.
-    Alternation(Vec<RowPattern>),
+    Alternation(Vec<Self>),
     /// `P*`, `P+`, `P?`, `P{n,m}` and, with `greedy` false, their `?` forms.
     Repeat {
         /// What repeats.
-        inner: Box<RowPattern>,
+        inner: Box<Self>,
         /// At least.
         min: u32,
         /// At most; none is no bound.
@@ -453,7 +461,7 @@ pub enum RowPattern {
         greedy: bool,
     },
     /// `match_recognize_permute(A, B)`.
-    Permute(Vec<RowPattern>),
+    Permute(Vec<Self>),
 }
 
 /// `output ..`.
@@ -593,6 +601,10 @@ pub struct CreateContext {
 
 /// The kinds of context.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a tree has few of these and lives as long as its planning"
+)]
 pub enum ContextKind {
     /// `partition by a, b from Flow, ..`, with an optional end for each partition.
     Keyed {

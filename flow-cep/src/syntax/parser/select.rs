@@ -15,14 +15,14 @@ impl Parser<'_> {
     /// A select statement with all its clauses.
     pub(super) fn select_statement(&mut self) -> Result<Select> {
         let start = self.span();
-        let mut into_table = self.into_table()?;
+        let mut into_table = self.table_fed()?;
         let insert = if self.is_word("insert") {
             Some(self.insert_into()?)
         } else {
             None
         };
         if into_table.is_none() {
-            into_table = self.into_table()?;
+            into_table = self.table_fed()?;
         }
         let mut select = self.select_body(start)?;
         select.insert = insert;
@@ -30,7 +30,7 @@ impl Parser<'_> {
         Ok(select)
     }
 
-    fn into_table(&mut self) -> Result<Option<Ident>> {
+    fn table_fed(&mut self) -> Result<Option<Ident>> {
         if self.is_word("into") && self.is_word_at(1, "table") {
             self.advance();
             self.advance();
@@ -87,7 +87,7 @@ impl Parser<'_> {
             return Err(self.unexpected(&["from"]));
         }
         self.advance();
-        let from = self.from_clause()?;
+        let from = self.stream_list()?;
         let mut select = Select {
             selector,
             distinct,
@@ -176,8 +176,8 @@ impl Parser<'_> {
         }
     }
 
-    fn from_clause(&mut self) -> Result<Vec<FromItem>> {
-        let mut items = vec![self.from_item(JoinKind::Comma)?];
+    fn stream_list(&mut self) -> Result<Vec<FromItem>> {
+        let mut items = vec![self.stream_item(JoinKind::Comma)?];
         loop {
             let kind = if self.take_symbol(",") {
                 JoinKind::Comma
@@ -197,7 +197,7 @@ impl Parser<'_> {
                 self.take_word("outer");
                 self.word("join")?;
             }
-            let mut item = self.from_item(kind)?;
+            let mut item = self.stream_item(kind)?;
             if kind != JoinKind::Comma && self.take_word("on") {
                 item.on = Some(self.expression()?);
             }
@@ -205,7 +205,7 @@ impl Parser<'_> {
         }
     }
 
-    fn from_item(&mut self, join: JoinKind) -> Result<FromItem> {
+    fn stream_item(&mut self, join: JoinKind) -> Result<FromItem> {
         let start = self.span();
         let source = self.source()?;
         let views = self.views()?;
