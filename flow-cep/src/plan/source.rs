@@ -582,7 +582,8 @@ impl Arguments<'_> {
                 }
             }
         }
-        Ok((force_update, start_eager))
+        // An eager start also delivers empty batches, as Esper does.
+        Ok((force_update || start_eager, start_eager))
     }
 }
 

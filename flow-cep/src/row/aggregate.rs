@@ -83,9 +83,10 @@ enum Accumulator {
         span_ms: i64,
     },
     RateOf {
-        points: VecDeque<(i64, f64)>,
+        /// Time of the newest row, and of the one that left last.
+        newest: i64,
+        left: Option<i64>,
         sum: f64,
-        left: bool,
     },
     Approximate(Registers),
 }
@@ -200,10 +201,7 @@ pub(crate) struct Movement {
 impl Accumulator {
     fn new(aggregate: &Aggregate) -> Self {
         use AggregateFunction as F;
-        let integer = aggregate
-            .arguments
-            .last()
-            .is_some_and(|argument| argument.of.is_integer());
+        let integer = value_of(aggregate).is_some_and(|argument| argument.of.is_integer());
         match aggregate.function {
             F::Count | F::CountEver => Self::Count(0),
             F::Sum if integer || aggregate.of == Type::Long => Self::SumLong { sum: 0, count: 0 },
@@ -235,10 +233,10 @@ impl Accumulator {
             F::FirstEver => Self::FirstEver { value: None },
             F::LastEver => Self::LastEver { value: Value::Null },
             F::Leaving => Self::Leaving(false),
-            F::Rate if aggregate.arguments.len() > 1 => Self::RateOf {
-                points: VecDeque::new(),
+            F::Rate if !rate_span(aggregate) => Self::RateOf {
+                newest: 0,
+                left: None,
                 sum: 0.0,
-                left: false,
             },
             F::Rate => Self::Rate {
                 times: VecDeque::new(),
@@ -247,6 +245,33 @@ impl Accumulator {
             },
             F::CountDistinctApprox => Self::Approximate(Registers::default()),
         }
+    }
+}
+
+/// Whether `rate` has a span of seconds, and not a time stamp of the rows.
+fn rate_span(aggregate: &Aggregate) -> bool {
+    matches!(aggregate.arguments.as_slice(), [only] if crate::row::visit::streams_of(only).is_empty())
+}
+
+/// The time stamp of `rate`, and the amount, which is 1 if none is given.
+fn rate_arguments(aggregate: &Aggregate, scope: &dyn Scope) -> (Option<i64>, Option<f64>) {
+    let time = aggregate.arguments.first().and_then(|time| time.eval(scope).as_long());
+    let amount = match aggregate.arguments.get(1) {
+        Some(amount) => amount.eval(scope).as_double(),
+        None => Some(1.0),
+    };
+    (time, amount)
+}
+
+/// What is aggregated, among the arguments.
+fn value_of(aggregate: &Aggregate) -> Option<&Expr> {
+    match aggregate.function {
+        AggregateFunction::MinBy
+        | AggregateFunction::MaxBy
+        | AggregateFunction::MinByEver
+        | AggregateFunction::MaxByEver
+        | AggregateFunction::Rate => aggregate.arguments.last(),
+        _ => aggregate.arguments.first(),
     }
 }
 
@@ -274,7 +299,7 @@ impl State {
         {
             return;
         }
-        let value = match aggregate.arguments.last() {
+        let value = match value_of(aggregate) {
             None => Value::Bool(true),
             Some(argument) => argument.eval(scope),
         };
@@ -346,11 +371,21 @@ impl State {
                     *sum += value;
                 }
             }
-            Accumulator::Arrival { entries } => entries.push_back((movement.row, value)),
-            Accumulator::FirstEver { value: first } => {
-                first.get_or_insert(value);
+            Accumulator::Arrival { entries } => {
+                if aggregate.function != AggregateFunction::Nth || !value.is_null() {
+                    entries.push_back((movement.row, value));
+                }
             }
-            Accumulator::LastEver { value: last } => *last = value,
+            Accumulator::FirstEver { value: first } => {
+                if !value.is_null() {
+                    first.get_or_insert(value);
+                }
+            }
+            Accumulator::LastEver { value: last } => {
+                if !value.is_null() {
+                    *last = value;
+                }
+            }
             Accumulator::Best { entries } => {
                 let keys = aggregate.arguments.split_last().map_or(&[][..], |(_, keys)| keys);
                 entries.insert((key_of(keys, scope), movement.row), value);
@@ -358,9 +393,13 @@ impl State {
             Accumulator::BestEver { best } => {
                 let keys = aggregate.arguments.split_last().map_or(&[][..], |(_, keys)| keys);
                 let key = key_of(keys, scope);
-                let better = best.as_ref().is_none_or(|(old, _)| match aggregate.function {
-                    AggregateFunction::MinByEver => key < *old,
-                    _ => key > *old,
+                // A null key counts as none: whatever comes replaces it.
+                let better = best.as_ref().is_none_or(|(old, _)| {
+                    old.is_null()
+                        || match aggregate.function {
+                            AggregateFunction::MinByEver => key < *old,
+                            _ => key > *old,
+                        }
                 });
                 if better {
                     *best = Some((key, value));
@@ -380,10 +419,10 @@ impl State {
                     *left = true;
                 }
             }
-            Accumulator::RateOf { points, sum, .. } => {
-                let time = aggregate.arguments.first().and_then(|time| time.eval(scope).as_long());
-                if let (Some(time), Some(amount)) = (time, value.as_double()) {
-                    points.push_back((time, amount));
+            Accumulator::RateOf { newest, sum, .. } => {
+                let (time, amount) = rate_arguments(aggregate, scope);
+                if let (Some(time), Some(amount)) = (time, amount) {
+                    *newest = time;
                     *sum += amount;
                 }
             }
@@ -407,7 +446,7 @@ impl State {
         {
             return;
         }
-        let value = match aggregate.arguments.last() {
+        let value = match value_of(aggregate) {
             None => Value::Bool(true),
             Some(argument) => argument.eval(scope),
         };
@@ -488,10 +527,11 @@ impl State {
                 let keys = aggregate.arguments.split_last().map_or(&[][..], |(_, keys)| keys);
                 entries.remove(&(key_of(keys, scope), movement.row));
             }
-            Accumulator::RateOf { points, sum, left } => {
-                if let Some((_, amount)) = points.pop_front() {
+            Accumulator::RateOf { left, sum, .. } => {
+                let (time, amount) = rate_arguments(aggregate, scope);
+                if let (Some(time), Some(amount)) = (time, amount) {
+                    *left = Some(time);
                     *sum -= amount;
-                    *left = true;
                 }
             }
             Accumulator::Ever { .. }
@@ -542,22 +582,22 @@ impl State {
                     .sum();
                 Value::Double(total / *count as f64)
             }
-            Accumulator::Arrival { entries } => match aggregate.function {
-                AggregateFunction::First => entries.front().map_or(Value::Null, |(_, value)| value.clone()),
-                AggregateFunction::Last => entries.back().map_or(Value::Null, |(_, value)| value.clone()),
-                AggregateFunction::Window if entries.is_empty() => Value::Null,
-                AggregateFunction::Window => Value::List(entries.iter().map(|(_, value)| value.clone()).collect()),
-                _ => {
-                    let back = aggregate
-                        .arguments
-                        .first()
-                        .zip(scope)
-                        .and_then(|(nth, scope)| nth.eval(scope).as_long());
-                    back.and_then(|back| usize::try_from(back).ok())
-                        .and_then(|back| entries.iter().rev().nth(back))
-                        .map_or(Value::Null, |(_, value)| value.clone())
-                }
-            },
+            Accumulator::Arrival { entries } => {
+                let at = match (aggregate.arguments.get(1), scope) {
+                    (Some(at), Some(scope)) => at.eval(scope).as_long().and_then(|at| usize::try_from(at).ok()),
+                    _ => Some(0),
+                };
+                let entry = match (aggregate.function, at) {
+                    (AggregateFunction::Window, _) if entries.is_empty() => return Value::Null,
+                    (AggregateFunction::Window, _) => {
+                        return Value::List(entries.iter().map(|(_, value)| value.clone()).collect());
+                    }
+                    (AggregateFunction::First, Some(at)) => entries.get(at),
+                    (_, Some(at)) => entries.iter().rev().nth(at),
+                    (_, None) => None,
+                };
+                entry.map_or(Value::Null, |(_, value)| value.clone())
+            }
             Accumulator::FirstEver { value } => value.clone().unwrap_or_default(),
             Accumulator::LastEver { value } => value.clone(),
             Accumulator::Best { entries } => match aggregate.function {
@@ -583,11 +623,9 @@ impl State {
                 }
                 Value::Double(times.len() as f64 * 1000.0 / *span_ms as f64)
             }
-            Accumulator::RateOf { points, sum, left } => match (points.front(), points.back()) {
-                (Some((first, _)), Some((last, _))) if *left && last > first => {
-                    Value::Double(*sum * 1000.0 / (last - first) as f64)
-                }
-                _ => Value::Null,
+            Accumulator::RateOf { newest, left, sum } => match left {
+                Some(left) => Value::Double(*sum * 1000.0 / (newest - left) as f64),
+                None => Value::Null,
             },
             Accumulator::Approximate(registers) => Value::Long(registers.estimate()),
         }
@@ -601,6 +639,26 @@ impl Group {
             rows: 0,
             states: aggregates.iter().map(State::new).collect(),
         }
+    }
+
+    /// Whether an aggregate remembers rows that have left, so that the group must outlive them.
+    pub(crate) fn outlives_rows(aggregates: &[Aggregate]) -> bool {
+        use AggregateFunction as F;
+        aggregates.iter().any(|aggregate| {
+            matches!(
+                aggregate.function,
+                F::CountEver
+                    | F::FirstEver
+                    | F::LastEver
+                    | F::MinEver
+                    | F::MaxEver
+                    | F::MinByEver
+                    | F::MaxByEver
+                    | F::Leaving
+                    | F::Rate
+                    | F::CountDistinctApprox
+            )
+        })
     }
 
     /// A row enters.

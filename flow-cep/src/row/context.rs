@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::expr::{ContextProperty, Expr};
+use crate::expr::{ContextProperty, Expr, Node};
 use crate::plan::{Context, ContextKind, ContextPoint, FilterPlan, HashFunction};
 use crate::row::KeyMap;
 use crate::row::event::{Event, EventRef, Part};
@@ -20,15 +20,56 @@ pub(crate) struct Partition {
     pub(crate) id: PartitionId,
     name: String,
     keys: Vec<Value>,
+    /// The columns that the keys are, where they are plain columns.
+    key_columns: Vec<Option<usize>>,
     label: Option<String>,
     start_ms: i64,
+    /// The event that began it, if one did.
+    pub(crate) begun_by: Option<u64>,
     /// When it ends by time.
     pub(crate) end_ms: Option<i64>,
     /// The events that began it.
     start: Vec<Part>,
 }
 
+/// The columns that the keys of a context are.
+fn key_columns(kind: &ContextKind, keys: &[Value]) -> Vec<Option<usize>> {
+    match kind {
+        ContextKind::Keyed { streams, .. } if !keys.is_empty() => streams
+            .first()
+            .map(|(_, exprs)| exprs.iter().map(column_of).collect())
+            .unwrap_or_default(),
+        _ => Vec::new(),
+    }
+}
+
+/// The column of stream 0 that an expression is.
+fn column_of(expr: &Expr) -> Option<usize> {
+    match expr.node {
+        Node::Column { stream: 0, column } => Some(column),
+        _ => None,
+    }
+}
+
+/// The columns of an event type that do not differ within a partition.
+pub(crate) fn fixed_columns(context: &Context, event_type: usize) -> Vec<usize> {
+    match &context.kind {
+        ContextKind::Keyed { streams, .. } => streams
+            .iter()
+            .filter(|(filter, _)| filter.event_type == event_type)
+            .flat_map(|(_, exprs)| exprs.iter().filter_map(column_of))
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
 impl Partition {
+    /// The value of a column that is a key of the partition.
+    pub(crate) fn key_of_column(&self, column: usize) -> Option<&Value> {
+        let at = self.key_columns.iter().position(|key| *key == Some(column))?;
+        self.keys.get(at)
+    }
+
     /// A property as statements see it.
     pub(crate) fn property(&self, env: &Env<'_>, property: &ContextProperty) -> Value {
         match property {
@@ -259,7 +300,7 @@ impl ContextRuntime {
         key: Value,
         keys: Vec<Value>,
         label: Option<String>,
-        start: Vec<Part>,
+        (start, begun_by): (Vec<Part>, Option<u64>),
         env: Env<'_>,
         transition: &mut Transition,
     ) {
@@ -272,9 +313,11 @@ impl ContextRuntime {
         let partition = Partition {
             id,
             name: self.name.clone(),
+            key_columns: key_columns(&self.kind, &keys),
             keys,
             label,
             start_ms: env.now_ms,
+            begun_by,
             end_ms,
             start,
         };
@@ -296,7 +339,7 @@ impl ContextRuntime {
     fn await_start(&mut self, env: Env<'_>, transition: &mut Transition, immediately: bool) {
         match &self.start {
             Some(Point::Now) if immediately => {
-                self.open(Value::Null, Vec::new(), None, Vec::new(), env, transition);
+                self.open(Value::Null, Vec::new(), None, (Vec::new(), None), env, transition);
             }
             Some(Point::AfterMs(ms)) => self.state.start_due = Some(env.now_ms + ms),
             Some(Point::Pattern(pattern)) => {
@@ -324,7 +367,7 @@ impl ContextRuntime {
             } => {
                 for at in 0..granularity {
                     let key = Value::Long(i64::try_from(at).unwrap_or(i64::MAX));
-                    self.open(key, Vec::new(), None, Vec::new(), env, &mut transition);
+                    self.open(key, Vec::new(), None, (Vec::new(), None), env, &mut transition);
                 }
             }
             ContextKind::Category { categories, .. } => {
@@ -333,7 +376,7 @@ impl ContextRuntime {
                         Value::text(&label),
                         Vec::new(),
                         Some(label),
-                        Vec::new(),
+                        (Vec::new(), None),
                         env,
                         &mut transition,
                     );
@@ -388,7 +431,7 @@ impl ContextRuntime {
         }
         if self.state.start_due.is_some_and(|due| due <= now) {
             self.state.start_due = None;
-            self.open(Value::Null, Vec::new(), None, Vec::new(), env, &mut transition);
+            self.open(Value::Null, Vec::new(), None, (Vec::new(), None), env, &mut transition);
         }
         if let (Some(Point::Pattern(pattern)), Some(state)) = (&self.start, &mut self.state.start) {
             let matching = Matching {
@@ -399,7 +442,14 @@ impl ContextRuntime {
             state.fire(matching);
             if let Some(tags) = state.take_matches(matching).into_iter().next() {
                 self.state.start = None;
-                self.open(Value::Null, Vec::new(), None, tags.to_vec(), env, &mut transition);
+                self.open(
+                    Value::Null,
+                    Vec::new(),
+                    None,
+                    (tags.to_vec(), None),
+                    env,
+                    &mut transition,
+                );
             }
         }
         transition
@@ -503,7 +553,7 @@ impl ContextRuntime {
             if self.state.partitions.len() >= max_partitions {
                 self.state.refused += 1;
             } else {
-                self.open(key, keys, None, start, env, &mut transition);
+                self.open(key, keys, None, (start, Some(event.id)), env, &mut transition);
             }
         }
         transition

@@ -1,12 +1,16 @@
 //! A running select: its windows, pattern, subqueries, groups and output clause, for one partition of its context.
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
-use crate::expr::Expr;
+use crate::expr::{Expr, Node, PreviousKind};
 use crate::plan::{
-    CatalogId, FilterPlan, OutputDelay, OutputMoment, OutputPlan, ResultKind, SelectPlan, SourcePlan, SubqueryPlan,
+    CatalogId, Context, FilterPlan, OutputDelay, OutputMoment, OutputPlan, ResultKind, SelectPlan, SourcePlan,
+    SubqueryPlan,
 };
-use crate::row::context::Partition;
+use crate::row::aggregate::Group;
+use crate::row::context::{Partition, fixed_columns};
 use crate::row::event::{Event, EventRef, Row, Shape};
 use crate::row::join::{JoinPlan, JoinState, rows_of};
 use crate::row::named::Shared;
@@ -14,10 +18,14 @@ use crate::row::pattern::{Matching, Pattern, PatternState};
 use crate::row::recognize::{Recognizer, RecognizerState};
 use crate::row::result::{Processing, ResultRow, ResultState, Results, holds};
 use crate::row::scope::{Behind, Env, PairScope, RowScope};
-use crate::row::subquery::Subquery;
+use crate::row::subquery::{Subquery, drop_looked_up};
+use crate::row::visit::{of_select, visit};
 use crate::row::window::{Change, Moment, Window};
 use crate::syntax::ast::{OutputKind, StreamSelector};
 use crate::value::Value;
+
+/// How far `prior` with a computed offset looks back.
+const MAX_PRIOR: usize = 10_000;
 
 /// What all instances of the runtime work with.
 #[derive(Clone, Copy)]
@@ -36,6 +44,9 @@ pub(crate) struct Select {
     pub(crate) join: Option<JoinPlan>,
     pub(crate) recognizer: Option<Recognizer>,
     bounded: bool,
+    keeps_groups: bool,
+    /// How far `prior` looks back, if it is used.
+    prior: Option<usize>,
 }
 
 /// What a select gives out: results to deliver and to insert.
@@ -59,11 +70,15 @@ pub(crate) struct Instance {
     windows: Vec<Option<Window>>,
     patterns: Vec<Option<PatternState>>,
     subqueries: Vec<Subquery>,
+    /// Rows of the only stream by arrival, for `prior`.
+    history: VecDeque<Row>,
     join: Option<JoinState>,
     recognizer: Option<RecognizerState>,
     result: ResultState,
     output: OutputState,
     next_match: u64,
+    /// The event that began the partition, which its subqueries do not see.
+    born_by: Option<u64>,
     /// Window rows refused since the last report.
     refused_rows: u64,
 }
@@ -125,9 +140,60 @@ pub(crate) fn conditions_hold(conditions: &[Expr], event: &Event, env: Env<'_>) 
     conditions.iter().all(|condition| condition.eval(&scope).is_true())
 }
 
+/// How many rows back `prior` looks at most.
+fn prior_depth(plan: &SelectPlan) -> Option<usize> {
+    let mut depth = None;
+    of_select(plan, &mut |expr| {
+        visit(expr, &mut |expr| {
+            if let Node::Previous {
+                kind: PreviousKind::Prior,
+                offset,
+                ..
+            } = &expr.node
+            {
+                let back = match &offset.node {
+                    Node::Literal(value) => value.as_long().and_then(|back| usize::try_from(back).ok()),
+                    _ => None,
+                };
+                depth = depth.max(Some(back.unwrap_or(MAX_PRIOR)));
+            }
+        });
+    });
+    depth
+}
+
+/// The keys of a context do not differ within a partition: they count as grouped.
+fn settle_keys(plan: &mut SelectPlan, context: &Context) {
+    let [stream] = plan.streams.as_slice() else { return };
+    let SourcePlan::Events(filter) = &stream.source else {
+        return;
+    };
+    let fixed = fixed_columns(context, filter.event_type);
+    let mut settled = true;
+    let results = plan.columns.iter().map(|column| &column.expr).chain(&plan.having);
+    for expr in results.chain(plan.order_by.iter().map(|key| &key.expr)) {
+        visit(expr, &mut |expr| match &expr.node {
+            Node::Column { column, .. } => settled &= fixed.contains(column) || plan.group_by.contains(expr),
+            Node::Row(_) | Node::Previous { .. } | Node::Indexed { .. } => settled = false,
+            _ => {}
+        });
+    }
+    if settled {
+        plan.result = match plan.result {
+            ResultKind::RowPerEvent => ResultKind::OneRow,
+            ResultKind::GroupedRowPerEvent => ResultKind::RowPerGroup,
+            other => other,
+        };
+    }
+}
+
 impl Select {
     /// Makes a plan ready.
-    pub(crate) fn new(plan: SelectPlan) -> Self {
+    pub(crate) fn new(mut plan: SelectPlan, context: Option<&Context>) -> Self {
+        if let Some(context) = context {
+            settle_keys(&mut plan, context);
+        }
+        plan.subqueries.iter_mut().for_each(drop_looked_up);
         let patterns = plan
             .streams
             .iter()
@@ -143,12 +209,16 @@ impl Select {
                 .streams
                 .iter()
                 .any(|stream| stream.window.is_some() || matches!(stream.source, SourcePlan::NamedWindow { .. }));
+        let keeps_groups = Group::outlives_rows(&plan.aggregates);
+        let prior = prior_depth(&plan);
         Self {
             plan,
             patterns,
             join,
             recognizer,
             bounded,
+            keeps_groups,
+            prior,
         }
     }
 
@@ -181,6 +251,7 @@ fn env<'a>(
     select: &'a Select,
     windows: &'a [Option<Window>],
     subqueries: &'a [Subquery],
+    history: &'a VecDeque<Row>,
 ) -> Env<'a> {
     Env {
         now_ms: world.now_ms,
@@ -191,12 +262,14 @@ fn env<'a>(
         subquery_states: subqueries,
         streams: &select.plan.streams,
         windows,
+        history: Some(history),
     }
 }
 
 impl Instance {
     /// Begins a select.
     pub(crate) fn new(select: &Select, partition: Option<Partition>, world: World<'_>, sink: &mut Sink) -> Self {
+        let born_by = partition.as_ref().and_then(|partition| partition.begun_by);
         let plan = &select.plan;
         let mut instance = Self {
             partition,
@@ -216,6 +289,7 @@ impl Instance {
                 .iter()
                 .map(|subquery| Subquery::new(subquery, world.now_ms))
                 .collect(),
+            history: VecDeque::new(),
             join: select.join.as_ref().map(JoinState::new),
             recognizer: select.recognizer.as_ref().map(|_| RecognizerState::default()),
             result: ResultState::new(plan),
@@ -224,6 +298,7 @@ impl Instance {
                 ..OutputState::default()
             },
             next_match: 0,
+            born_by,
             refused_rows: 0,
         };
         for stream in 0..select.patterns.len() {
@@ -249,7 +324,14 @@ impl Instance {
     }
 
     fn env<'a>(&'a self, select: &'a Select, world: World<'a>) -> Env<'a> {
-        env(world, self.partition.as_ref(), select, &self.windows, &self.subqueries)
+        env(
+            world,
+            self.partition.as_ref(),
+            select,
+            &self.windows,
+            &self.subqueries,
+            &self.history,
+        )
     }
 
     /// When something of it is due.
@@ -314,7 +396,7 @@ impl Instance {
             let plan = &select.plan.subqueries[at];
             if let SourcePlan::Events(filter) = &plan.stream.source {
                 let plain = Env::plain(world.now_ms, world.shapes, world.shared, self.partition.as_ref());
-                if event_passes(filter, event_type, event, plain) {
+                if self.born_by != Some(event.id) && event_passes(filter, event_type, event, plain) {
                     self.subqueries[at].insert(plan, &Row::One(event.clone()), &plain);
                 }
             }
@@ -371,6 +453,13 @@ impl Instance {
 
     /// A row arrives in the only stream.
     fn arrive(&mut self, select: &Select, row: &Row, world: World<'_>, sink: &mut Sink) {
+        if let Some(depth) = select.prior {
+            let held = self.windows.first().and_then(Option::as_ref).map_or(0, Window::len);
+            self.history.push_back(row.clone());
+            while self.history.len() > held + depth + 1 {
+                self.history.pop_front();
+            }
+        }
         if select.plan.streams[0].window.is_none() {
             self.pass(select, std::slice::from_ref(row), &[], world, sink);
             return;
@@ -487,6 +576,9 @@ impl Instance {
         self.join = Some(state);
         if !new.is_empty() || !old.is_empty() {
             self.pass(select, &new, &old, world, sink);
+            if unidirectional {
+                self.result.clear(&select.plan);
+            }
         }
     }
 
@@ -532,9 +624,17 @@ impl Instance {
     ) -> R {
         let p = Processing {
             plan: &select.plan,
-            env: env(world, self.partition.as_ref(), select, &self.windows, &self.subqueries),
+            env: env(
+                world,
+                self.partition.as_ref(),
+                select,
+                &self.windows,
+                &self.subqueries,
+                &self.history,
+            ),
             bounded: select.bounded,
             max_groups: world.limits.groups,
+            keeps_groups: select.keeps_groups,
         };
         run(&mut self.result, p)
     }
@@ -687,6 +787,9 @@ impl Instance {
             OutputKind::Default => {
                 let updates = std::mem::take(&mut self.output.updates);
                 self.with_result(select, world, |result, p| {
+                    if updates.is_empty() {
+                        return result.standing(p);
+                    }
                     let mut results = Results::default();
                     for (new, old) in &updates {
                         result.process(p, new, old, &mut results);
@@ -706,6 +809,7 @@ impl Instance {
             env,
             bounded: select.bounded,
             max_groups: world.limits.groups,
+            keeps_groups: select.keeps_groups,
         };
         let condition = select.plan.condition.as_ref();
         if let (Some(plan), Some(join)) = (&select.join, &self.join) {
@@ -736,6 +840,7 @@ impl Instance {
             env: self.env(select, world),
             bounded: select.bounded,
             max_groups: world.limits.groups,
+            keeps_groups: select.keeps_groups,
         };
         for rows in [&mut results.new, &mut results.old] {
             p.arrange(rows);
@@ -772,6 +877,10 @@ impl Instance {
                 self.subqueries[at].fire(plan, &plain);
             }
         }
+        if select.join.is_some() {
+            // A join is made when all timers of the instant have fired, output included.
+            self.fire_output(select, world, sink);
+        }
         let mut changes: Vec<Change> = Vec::new();
         changes.resize_with(self.windows.len(), Change::default);
         for (stream, window) in self.windows.iter_mut().enumerate() {
@@ -805,14 +914,23 @@ impl Instance {
                 self.filtered(select, &found, &[], world, sink);
             }
         }
-        if is_due(self.output.due)
+        self.fire_output(select, world, sink);
+    }
+
+    /// Gives output if it is due.
+    fn fire_output(&mut self, select: &Select, world: World<'_>, sink: &mut Sink) {
+        if self.output.due.is_some_and(|due| due <= world.now_ms)
             && let Some(output) = &select.plan.output
         {
             self.output.due = match output.when {
                 OutputMoment::EveryMs(ms) => self.output.due.map(|due| due + ms.max(1)),
                 _ => None,
             };
-            self.give(select, output, true, world, sink);
+            // Where groups are kept between outputs, a context's partition says nothing when it has nothing to say.
+            let forced = !(self.partition.is_some()
+                && matches!(output.kind, OutputKind::Last | OutputKind::All)
+                && select.plan.order_by.is_empty());
+            self.give(select, output, forced, world, sink);
         }
     }
 
@@ -821,7 +939,8 @@ impl Instance {
         if let Some(output) = &select.plan.output
             && (output.when == OutputMoment::Terminated || output.and_when_terminated)
         {
-            self.give(select, output, true, world, sink);
+            let forced = !matches!(output.kind, OutputKind::Last | OutputKind::All) || !select.plan.order_by.is_empty();
+            self.give(select, output, forced, world, sink);
         }
     }
 

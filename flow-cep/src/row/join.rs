@@ -41,7 +41,7 @@ pub(crate) struct JoinState {
 }
 
 /// The parts of a condition that must all hold.
-fn conjuncts<'e>(expr: &'e Expr, into: &mut Vec<&'e Expr>) {
+pub(crate) fn conjuncts<'e>(expr: &'e Expr, into: &mut Vec<&'e Expr>) {
     match &expr.node {
         Node::And(parts) => {
             for part in parts {
@@ -117,13 +117,23 @@ impl JoinPlan {
                     (at, lookups.iter().map(|(.., other)| (*other).clone()).collect())
                 });
                 bound.push(stream);
-                let conditions = plan
-                    .streams
-                    .iter()
-                    .filter_map(|stream| stream.on.as_ref())
-                    .filter(|on| {
-                        let streams = streams_of(on);
-                        streams.contains(&stream) && streams.iter().all(|stream| bound.contains(stream))
+                // What a look-up has answered is not asked again.
+                let mut conditions = Vec::new();
+                for on in plan.streams.iter().filter_map(|stream| stream.on.as_ref()) {
+                    conjuncts(on, &mut conditions);
+                }
+                let conditions = conditions
+                    .into_iter()
+                    .filter(|part| {
+                        let streams = streams_of(part);
+                        let looked_up = index.is_some()
+                            && lookups.iter().any(|(_, own, _, other)| match &part.node {
+                                Node::Compare(BinaryOp::Equal, left, right) => {
+                                    (**left == **own && **right == **other) || (**left == **other && **right == **own)
+                                }
+                                _ => false,
+                            });
+                        streams.contains(&stream) && streams.iter().all(|stream| bound.contains(stream)) && !looked_up
                     })
                     .cloned()
                     .collect();
@@ -245,12 +255,13 @@ impl JoinState {
         let partial = Row::Parts(0, Arc::from(parts.clone()));
         let scope = RowScope::of(env, &partial);
         let candidates: Vec<Row> = match &step.index {
-            Some((index, lookup)) => key_in(lookup.iter(), &scope)
-                .and_then(|key| {
-                    let index = self.indexes.get(step.stream)?.get(*index)?;
-                    Some(index.get(&key).cloned().collect())
-                })
-                .unwrap_or_default(),
+            Some((index, lookup)) => {
+                let key = key_in(lookup.iter(), &scope);
+                let index = self.indexes.get(step.stream).and_then(|indexes| indexes.get(*index));
+                index
+                    .map(|index| index.get(&key).cloned().collect())
+                    .unwrap_or_default()
+            }
             None => rows_of(env, windows, step.stream),
         };
         let mut found = false;

@@ -250,6 +250,12 @@ impl Scope for MatchScope<'_> {
     }
 }
 
+impl PartitionState {
+    fn is_empty(&self) -> bool {
+        self.partial.is_empty() && self.recent.is_empty() && self.waiting.is_empty()
+    }
+}
+
 impl RecognizerState {
     /// When an interval ends.
     pub(crate) fn due(&self) -> Option<i64> {
@@ -281,11 +287,22 @@ impl RecognizerState {
                 }
             }
         }
-        let mut results = Vec::new();
+        let mut found: KeyMap<Value, Vec<Match>> = KeyMap::default();
         for row in new {
             if let Some(event) = row.event(0) {
                 let key = key(recognizer, env, row);
-                self.step(recognizer, env, key, event, max_partial, &mut results);
+                let matches = self.step(recognizer, env, key.clone(), event, max_partial);
+                if !matches.is_empty() {
+                    found.entry(key).or_default().extend(matches);
+                }
+            }
+        }
+        let mut results = Vec::new();
+        for (key, matches) in found {
+            let mut state = self.partitions.swap_remove(&key).unwrap_or_default();
+            Self::report(recognizer, env, &mut state, matches, &mut self.results, &mut results);
+            if !state.is_empty() {
+                self.partitions.insert(key, state);
             }
         }
         results
@@ -298,8 +315,7 @@ impl RecognizerState {
         key: Value,
         event: &EventRef,
         max_partial: usize,
-        results: &mut Vec<Row>,
-    ) {
+    ) -> Vec<Match> {
         self.sequence += 1;
         let sequence = self.sequence;
         let plan = &recognizer.plan;
@@ -367,20 +383,21 @@ impl RecognizerState {
         while state.recent.len() > plan.previous_rows {
             state.recent.pop_front();
         }
-        if plan.interval_ms.is_some() {
+        if let Some(interval) = plan.interval_ms {
+            // A match that goes on beyond its interval is given at once.
+            let live: HashSet<u64> = state.partial.iter().map(|partial| partial.begin).collect();
+            let over = |found: &Match| {
+                found.begin_ms + interval <= env.now_ms || (plan.or_terminated && !live.contains(&found.begin))
+            };
             state.waiting.append(&mut found);
-            if plan.or_terminated {
-                let live: HashSet<u64> = state.partial.iter().map(|partial| partial.begin).collect();
-                let (waiting, over) = state.waiting.drain(..).partition(|found| live.contains(&found.begin));
-                state.waiting = waiting;
-                found = over;
-                longest_first(&mut found);
-            }
+            let (now, waiting) = state.waiting.drain(..).partition(over);
+            (found, state.waiting) = (now, waiting);
+            longest_first(&mut found);
         }
-        Self::report(recognizer, env, &mut state, found, &mut self.results, results);
-        if !state.partial.is_empty() || !state.recent.is_empty() || !state.waiting.is_empty() {
+        if !state.is_empty() {
             self.partitions.insert(key, state);
         }
+        found
     }
 
     /// Picks the matches to give and drops what they skip.
@@ -410,12 +427,16 @@ impl RecognizerState {
                     }
                     keeps
                 });
-                state.partial.retain(|partial| partial.begin > past);
+                if plan.interval_ms.is_none() {
+                    state.partial.retain(|partial| partial.begin > past);
+                }
                 state.waiting.retain(|waiting| waiting.begin > past);
             }
             MatchSkip::ToNextRow => {
                 let last = found.last().map_or(0, |found| found.begin);
-                state.partial.retain(|partial| partial.begin > last);
+                if plan.interval_ms.is_none() {
+                    state.partial.retain(|partial| partial.begin > last);
+                }
             }
             MatchSkip::ToCurrentRow => {}
         }
@@ -439,7 +460,6 @@ impl RecognizerState {
         }
         for state in self.partitions.values_mut() {
             let over = |begin_ms: i64| begin_ms + interval <= env.now_ms;
-            state.partial.retain(|partial| !over(partial.begin_ms));
             let (mut found, waiting) = state
                 .waiting
                 .drain(..)

@@ -75,7 +75,6 @@ pub(crate) struct ResultState {
     /// Rows refused since the last report because a limit of groups was reached.
     pub(crate) refused: u64,
     last: Results,
-    last_old_set: bool,
     touched: KeyMap<Value, Row>,
     every_group: KeyMap<Value, Row>,
     removal_noted: bool,
@@ -91,6 +90,8 @@ pub(crate) struct Processing<'a> {
     /// Whether rows can leave, so that groups can end.
     pub(crate) bounded: bool,
     pub(crate) max_groups: usize,
+    /// Whether groups stay when their last row has left.
+    pub(crate) keeps_groups: bool,
 }
 
 impl Processing<'_> {
@@ -171,7 +172,6 @@ impl ResultState {
             groups: KeyMap::default(),
             refused: 0,
             last: Results::default(),
-            last_old_set: false,
             touched: KeyMap::default(),
             every_group: KeyMap::default(),
             removal_noted: false,
@@ -222,7 +222,7 @@ impl ResultState {
         };
         if let Entry::Occupied(mut entry) = self.groups.entry(key.clone()) {
             entry.get_mut().0.leave(&p.plan.aggregates, movement, &scope);
-            if entry.get().0.rows == 0 {
+            if entry.get().0.rows == 0 && !p.keeps_groups {
                 entry.swap_remove();
             }
         }
@@ -330,8 +330,7 @@ impl ResultState {
                 keep_last(&mut self.last.old, results.old);
             }
             ResultKind::OneRow => {
-                if wants_old && !self.last_old_set {
-                    self.last_old_set = true;
+                if wants_old && self.last.old.is_empty() {
                     p.emit(None, Some(&self.all), false, &mut self.last.old);
                 }
                 self.apply(p, new, old);
@@ -383,10 +382,9 @@ impl ResultState {
             ResultKind::OneRow => {
                 let mut results = std::mem::take(&mut self.last);
                 p.emit(None, Some(&self.all), true, &mut results.new);
-                if wants_old && !self.last_old_set {
+                if wants_old && results.old.is_empty() {
                     results.old.clone_from(&results.new);
                 }
-                self.last_old_set = false;
                 results
             }
             ResultKind::RowPerGroup => {
@@ -436,6 +434,14 @@ impl ResultState {
                 }
                 let mut results = std::mem::take(&mut self.last);
                 self.process(p, new, old, &mut results);
+                // A group that a row has left is given as it is now, with its newest row.
+                for row in old {
+                    let key = p.key(row);
+                    if let Some(newest) = self.every_group.get(&key) {
+                        p.emit(Some(newest), Some(self.group(&key)), true, &mut results.new);
+                    }
+                    self.touched.insert(key, row.clone());
+                }
                 self.last = results;
             }
         }
@@ -536,7 +542,7 @@ impl ResultState {
     /// One update under `output first` with `group by`: each group by its own throttle.
     pub(crate) fn process_first(&mut self, p: Processing<'_>, new: &[Row], old: &[Row]) -> Results {
         let mut results = Results::default();
-        let wants_old = p.wants_old();
+        let wants_old = p.wants_old() && p.plan.result == ResultKind::RowPerGroup;
         let mut passed: KeyMap<Value, Row> = KeyMap::default();
         let moves = || {
             new.iter()
@@ -583,6 +589,24 @@ impl ResultState {
         results
     }
 
+    /// Forgets all rows, as a unidirectional join does after each event.
+    pub(crate) fn clear(&mut self, plan: &SelectPlan) {
+        self.all = Group::new(&plan.aggregates);
+        self.groups.clear();
+    }
+
+    /// What `output every` gives when nothing has come: the one row of a statement that always has one.
+    pub(crate) fn standing(&self, p: Processing<'_>) -> Results {
+        let mut results = Results::default();
+        if p.plan.result == ResultKind::OneRow {
+            p.emit(None, Some(&self.all), true, &mut results.new);
+            if p.wants_old() {
+                results.old.clone_from(&results.new);
+            }
+        }
+        results
+    }
+
     /// What `output snapshot` gives: the state of now, for the rows held.
     pub(crate) fn snapshot(&self, p: Processing<'_>, rows: &mut dyn Iterator<Item = &Row>) -> Vec<ResultRow> {
         let mut result = Vec::new();
@@ -610,7 +634,7 @@ impl ResultState {
                 }
             }
             ResultKind::RowPerGroup => {
-                for (group, row) in self.groups.values() {
+                for (group, row) in self.groups.values().filter(|(group, _)| group.rows > 0) {
                     p.emit(Some(row), Some(group), true, &mut result);
                 }
             }

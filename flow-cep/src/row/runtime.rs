@@ -65,9 +65,16 @@ struct StatementState {
 /// Who is to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Target {
-    Context(usize),
     Window(usize),
     Statement(usize, PartitionId),
+    Context(usize),
+}
+
+/// What statements have inserted and is yet to be processed.
+#[derive(Debug)]
+enum Inserted {
+    Event(CatalogId, EventRef),
+    WindowRow(CatalogId, Vec<Value>),
 }
 
 /// The runtime.
@@ -92,7 +99,7 @@ pub(crate) struct Runtime {
     timers: BinaryHeap<Reverse<(i64, Target)>>,
     context_scheduled: Vec<Option<i64>>,
     window_scheduled: Vec<Option<i64>>,
-    queue: VecDeque<(CatalogId, EventRef)>,
+    queue: VecDeque<Inserted>,
     window_changes: VecDeque<(CatalogId, Vec<Row>, Vec<Row>)>,
     deliveries: VecDeque<RowDelivery>,
     /// Statements with results to deliver, in the order of their first.
@@ -181,7 +188,8 @@ impl Runtime {
             let kind = match &plan.action {
                 Action::Select(select) => {
                     insert.clone_from(&select.insert);
-                    Kind::Select(Box::new(Select::new((**select).clone())))
+                    let context = plan.context.and_then(|context| catalog.contexts.get(context));
+                    Kind::Select(Box::new(Select::new((**select).clone(), context)))
                 }
                 Action::On(on) => {
                     if let crate::plan::OnActionPlan::Select { select, .. } = &on.action {
@@ -731,9 +739,9 @@ impl Runtime {
                     shape: WHOLE,
                     values: values.into(),
                 });
-                self.queue.push_back((event_type, event));
+                self.queue.push_back(Inserted::Event(event_type, event));
             }
-            InsertTarget::Window(window) => self.insert_into_window(window, values, Vec::new()),
+            InsertTarget::Window(window) => self.queue.push_back(Inserted::WindowRow(window, values)),
             InsertTarget::Table(table) => {
                 let keys: Vec<(usize, Value)> = self.catalog.tables[table]
                     .keys
@@ -795,10 +803,12 @@ impl Runtime {
             self.deliver();
             if let Some((window, new, old)) = self.window_changes.pop_front() {
                 self.tell_of_window(window, &new, &old);
-            } else if let Some((event_type, event)) = self.queue.pop_front() {
-                self.process(event_type, &event);
             } else {
-                return;
+                match self.queue.pop_front() {
+                    Some(Inserted::Event(event_type, event)) => self.process(event_type, &event),
+                    Some(Inserted::WindowRow(window, values)) => self.insert_into_window(window, values, Vec::new()),
+                    None => return,
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Where the expressions of a running statement find their values.
 
+use std::collections::VecDeque;
+
 use crate::expr::{Aggregate, ContextProperty, PreviousKind, Scope};
 use crate::plan::StreamPlan;
 use crate::plan::SubqueryPlan;
@@ -22,6 +24,8 @@ pub(crate) struct Env<'a> {
     pub(crate) subquery_states: &'a [Subquery],
     pub(crate) streams: &'a [StreamPlan],
     pub(crate) windows: &'a [Option<Window>],
+    /// The rows of the only stream by arrival, as far back as `prior` looks.
+    pub(crate) history: Option<&'a VecDeque<Row>>,
 }
 
 impl<'a> Env<'a> {
@@ -41,6 +45,7 @@ impl<'a> Env<'a> {
             subquery_states: &[],
             streams: &[],
             windows: &[],
+            history: None,
         }
     }
 
@@ -51,6 +56,17 @@ impl<'a> Env<'a> {
             .and_then(|shape| shape.value(&event.values, column))
             .cloned()
             .unwrap_or_default()
+    }
+
+    /// The column of the row that arrived so many rows before.
+    fn prior(&self, row: &Row, stream: usize, offset: i64, column: usize) -> Value {
+        let earlier = || {
+            let history = self.history?;
+            let at = history.binary_search_by_key(&row.id(), Row::id).ok()?;
+            let at = at.checked_sub(usize::try_from(offset).ok()?)?;
+            history.get(at)?.event(stream)
+        };
+        earlier().map_or(Value::Null, |event| self.column(event, column))
     }
 
     fn subquery<R: Default>(&self, slot: usize, ask: impl Fn(&Subquery, &SubqueryPlan) -> R) -> R {
@@ -121,8 +137,14 @@ fn previous(env: &Env<'_>, row: &Row, kind: PreviousKind, stream: usize, offset:
 
 impl Scope for RowScope<'_> {
     fn column(&self, stream: usize, column: usize) -> Value {
-        self.row
-            .and_then(|row| row.event(stream))
+        let Some(row) = self.row else {
+            // Without a row only the keys of the context's partition have values.
+            let partition = self.env.partition;
+            return partition
+                .and_then(|partition| partition.key_of_column(column).cloned())
+                .unwrap_or_default();
+        };
+        row.event(stream)
             .map_or(Value::Null, |event| self.env.column(event, column))
     }
 
@@ -149,6 +171,9 @@ impl Scope for RowScope<'_> {
     }
 
     fn previous(&self, kind: PreviousKind, stream: usize, offset: i64, column: usize) -> Value {
+        if let (PreviousKind::Prior, Some(row)) = (kind, self.row) {
+            return self.env.prior(row, stream, offset, column);
+        }
         match self.row {
             Some(row) if self.entering => previous(&self.env, row, kind, stream, offset, column),
             _ => Value::Null,

@@ -2,15 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::expr::Scope;
+use crate::expr::{Expr, Node, Scope};
 use crate::plan::{SourcePlan, SubqueryPlan};
 use crate::row::KeyMap;
 use crate::row::aggregate::{Group, Movement};
 use crate::row::event::Row;
 use crate::row::index::{Index, key_in};
+use crate::row::join::conjuncts;
 use crate::row::scope::{Behind, Env, PairScope};
 use crate::row::window::{Change, Moment, Window};
-use crate::value::Value;
+use crate::syntax::ast::BinaryOp;
+use crate::value::{Type, Value};
 
 /// The state of a subquery.
 #[derive(Debug, Serialize, Deserialize)]
@@ -32,6 +34,32 @@ fn pair<'s>(env: &Env<'s>, row: &'s Row, behind: Behind<'s>) -> PairScope<'s> {
         behind,
         group: None,
     }
+}
+
+/// Takes out of the condition what the index of equalities already answers.
+pub(crate) fn drop_looked_up(plan: &mut SubqueryPlan) {
+    if !matches!(plan.stream.source, SourcePlan::Events(_)) || plan.equal.is_empty() {
+        return;
+    }
+    let Some(condition) = plan.condition.take() else { return };
+    let mut parts = Vec::new();
+    conjuncts(&condition, &mut parts);
+    parts.retain(|part| match &part.node {
+        Node::Compare(BinaryOp::Equal, left, right) => !plan
+            .equal
+            .iter()
+            .any(|(inner, outer)| (**left == *inner && **right == *outer) || (**left == *outer && **right == *inner)),
+        _ => true,
+    });
+    let mut parts: Vec<Expr> = parts.into_iter().cloned().collect();
+    plan.condition = match parts.len() {
+        0 => None,
+        1 => parts.pop(),
+        _ => Some(Expr {
+            node: Node::And(parts),
+            of: Type::Bool,
+        }),
+    };
 }
 
 impl Subquery {
@@ -162,11 +190,10 @@ impl Subquery {
                     behind: Behind::Outer(outer),
                     group: None,
                 };
-                if let Some(key) = key_in(plan.equal.iter().map(|(_, outer)| outer), &scope) {
-                    for row in self.index.get(&key) {
-                        if !test(row) {
-                            return;
-                        }
+                let key = key_in(plan.equal.iter().map(|(_, outer)| outer), &scope);
+                for row in self.index.get(&key) {
+                    if !test(row) {
+                        return;
                     }
                 }
             }

@@ -241,6 +241,7 @@ impl OnInstance {
                     env,
                     bounded: true,
                     max_groups: world.limits.groups,
+                    keeps_groups: false,
                 };
                 let mut results = Results::default();
                 ResultState::new(select).process(p, &rows, &[], &mut results);

@@ -193,7 +193,8 @@ fn of_subquery(subquery: &SubqueryPlan, see: &mut dyn FnMut(&Expr)) {
     }
 }
 
-fn of_select(select: &SelectPlan, see: &mut dyn FnMut(&Expr)) {
+/// Calls with each expression of a select.
+pub(crate) fn of_select(select: &SelectPlan, see: &mut dyn FnMut(&Expr)) {
     select.streams.iter().for_each(|stream| of_stream(stream, see));
     if let Some(recognize) = &select.match_recognize {
         recognize.partition_by.iter().for_each(&mut *see);
