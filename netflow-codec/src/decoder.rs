@@ -189,6 +189,7 @@ impl Decoder {
             changes: &self.changes,
             replayed: &self.replayed,
             sequencing,
+            templates: self.streams.get(place).map(|stream| &stream.templates),
             gaps: &self.gaps,
             regained,
         })

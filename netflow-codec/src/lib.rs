@@ -45,6 +45,7 @@ pub mod encode;
 mod error;
 mod header;
 mod limits;
+pub mod list;
 mod message;
 pub mod record;
 mod sampling;

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::net::SocketAddr;
 
+use crate::cache::TemplateCache;
 use crate::error::Error;
 use crate::header::{DomainId, Header, Version};
 use crate::record::Record;
@@ -21,6 +22,7 @@ pub struct Message<'m> {
     pub(crate) changes: &'m [TemplateChange],
     pub(crate) replayed: &'m [HeldSet],
     pub(crate) sequencing: Sequencing,
+    pub(crate) templates: Option<&'m TemplateCache>,
     pub(crate) gaps: &'m [Gap],
     pub(crate) regained: u32,
 }
@@ -60,6 +62,12 @@ impl<'m> Message<'m> {
     #[must_use]
     pub fn exporter(&self) -> SocketAddr {
         self.exporter
+    }
+
+    /// A template of the message's stream, as it is after the message: for the records of [lists](crate::list).
+    #[must_use]
+    pub fn template(&self, id: TemplateId) -> Option<&'m Arc<Template>> {
+        self.templates?.get(id).map(|entry| &entry.template)
     }
 
     /// How the message fits the sequence of its stream.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::element::ElementId;
+use crate::wire::ipfix;
 
 /// The id of a template within its exporter, version and observation domain; 256 or more on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -361,11 +362,9 @@ impl Iterator for VariablePlaces<'_> {
         self.number = number.saturating_add(1);
         let (prefix, length) = match field.length {
             FieldLength::Fixed(length) => (0, usize::from(length)),
-            // RFC 7011 §7: one byte, or 255 and two bytes, which may also tell a length below 255.
-            FieldLength::Variable => match self.bytes.get(self.at..) {
-                Some([255, high, low, ..]) => (3, usize::from(u16::from_be_bytes([*high, *low]))),
-                Some([length, ..]) if *length < 255 => (1, usize::from(*length)),
-                _ => {
+            FieldLength::Variable => match self.bytes.get(self.at..).and_then(ipfix::variable_length) {
+                Some(length) => length,
+                None => {
                     self.fields = &[];
                     return Some(None);
                 }

@@ -10,7 +10,7 @@ use netflow_codec::{
 };
 
 use crate::json::Json;
-use crate::render;
+use crate::render::{self, Context};
 use crate::summary::{Sender, Summary, Waiting};
 
 /// A capture is decoded as a whole, so templates do not expire and data may wait for them as long as there is room.
@@ -349,7 +349,7 @@ fn print_records<W: Write>(
             json.key("sampling_rate").number(set.sampling_rate(&record));
         }
         json.key("fields");
-        render::fields(json, &record);
+        Context::new(message, header).fields(json, &record);
         out.end()?;
     }
     Ok(())
@@ -411,5 +411,102 @@ const fn error_name(error: &Error) -> &'static str {
         Error::TemplateRefused { .. } => "template_refused",
         Error::StreamRefused { .. } => "stream_refused",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(datagrams: &[&[u8]], mode: Mode) -> Vec<serde_json::Value> {
+        let mut out = Vec::new();
+        let mut printer = Printer::new(mode, &mut out);
+        for datagram in datagrams {
+            printer.datagram(datagram, ([192, 0, 2, 1], 4739).into(), 5).unwrap();
+        }
+        printer.finish().unwrap();
+        let text = String::from_utf8(out).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// An IPFIX message of domain 7 with these sets.
+    fn ipfix(sets: &[&[u8]]) -> Vec<u8> {
+        let sets = sets.concat();
+        let mut message = vec![0, 10];
+        message.extend(u16::try_from(16 + sets.len()).unwrap().to_be_bytes());
+        message.extend(1_700_000_000_u32.to_be_bytes());
+        message.extend([0, 0, 0, 0, 0, 0, 0, 7]);
+        message.extend(sets);
+        message
+    }
+
+    /// Template 256: octetDeltaCount, two bytes.
+    const TEMPLATE: &[u8] = &[0, 2, 0, 12, 1, 0, 0, 1, 0, 1, 0, 2];
+
+    #[test]
+    fn lists_are_nested_objects() {
+        // Template 257: two ports. Template 258: basicList 291 and subTemplateMultiList 293, both of variable length.
+        let ports = [0, 2, 0, 16, 1, 1, 0, 2, 0, 7, 0, 2, 0, 11, 0, 2];
+        let lists = [0, 2, 0, 16, 1, 2, 0, 2, 1, 0x23, 255, 255, 1, 0x25, 255, 255];
+        let data = [
+            &[1, 2, 0, 31][..],
+            &[7, 3, 0, 10, 0, 1, 8, 9], // all of: ingressInterface 8, 9
+            &[18, 255],                 // undefined: an entry of 257 and one of 999, which is not known
+            &[1, 1, 0, 12, 0, 53, 0, 80, 0, 54, 0, 81],
+            &[3, 0xE7, 0, 5, 0xAB],
+        ];
+        let printed = lines(&[&ipfix(&[&ports, &lists, &data.concat()])], Mode::Lines);
+        let fields = &printed.last().unwrap()["fields"];
+        let wanted = serde_json::json!({
+            "basicList": {"semantic": "allOf", "field": "ingressInterface", "values": [8, 9]},
+            "subTemplateMultiList": {"semantic": "undefined", "entries": [
+                {"template": 257, "records": [
+                    {"sourceTransportPort": 53, "destinationTransportPort": 80},
+                    {"sourceTransportPort": 54, "destinationTransportPort": 81},
+                ]},
+                {"template": 999, "bytes": "ab"},
+            ]},
+        });
+        assert_eq!(*fields, wanted);
+    }
+
+    #[test]
+    fn data_before_its_template_is_printed_behind_it() {
+        let early = ipfix(&[&[1, 0, 0, 6, 0, 9]]);
+        let printed = lines(&[&early, &ipfix(&[TEMPLATE])], Mode::Lines);
+        let kinds: Vec<_> = printed.iter().map(|line| line["kind"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["no_template", "template", "data"]);
+        assert_eq!(
+            (&printed[2]["waited"], &printed[2]["fields"]["octetDeltaCount"]),
+            (&true.into(), &9.into())
+        );
+
+        let counted = lines(&[&early, &ipfix(&[TEMPLATE])], Mode::Summary);
+        assert_eq!(
+            (&counted[0]["records"], &counted[0]["records_without_template"]),
+            (&1.into(), &0.into())
+        );
+        let counted = lines(&[&early], Mode::Summary);
+        assert_eq!(
+            (&counted[0]["records"], &counted[0]["records_without_template"]),
+            (&0.into(), &1.into())
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_has_a_name() {
+        let mut cut = ipfix(&[TEMPLATE, &[1, 0, 0, 6, 0, 9]]);
+        cut.pop();
+        let printed = lines(&[&[0, 6, 0, 0], &cut], Mode::Lines);
+        assert_eq!(printed[0]["error"], "unknown_version");
+        assert!(
+            printed[1..].iter().any(|line| line["error"] == "message_cut_short"),
+            "{printed:?}"
+        );
+        let counted = lines(&[&[0, 6, 0, 0]], Mode::Summary);
+        assert_eq!(
+            (&counted[0]["version"], &counted[0]["errors"]["unknown_version"]),
+            (&6.into(), &1.into())
+        );
     }
 }

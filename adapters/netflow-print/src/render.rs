@@ -9,6 +9,9 @@
 //! | string | text without the zero bytes that fill it up; what is not UTF-8 becomes U+FFFD |
 //! | moments, also those that count from the exporter's start | number, ms since 1970 |
 //! | octetArray, flags wider than 64 bits, elements that are not known, values whose length does not fit their type | text, two hexadecimal digits a byte |
+//! | basicList | `{"semantic", "field": name, "values": […]}` |
+//! | subTemplateList | `{"semantic", "template", "records": [fields, …]}`; `"bytes"` for records whose template is not known |
+//! | subTemplateMultiList | `{"semantic", "entries": [{"template", "records"}, …]}` |
 //! | no bytes | `null`, for strings `""` |
 //!
 //! A field is named after its element; an element that is not known is named `ENTERPRISE:NUMBER`. If a record has an
@@ -18,7 +21,9 @@ use std::borrow::Cow;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netflow_codec::element::{self, DataType, ElementId};
+use netflow_codec::list::{BasicList, SubTemplateList, SubTemplateMultiList};
 use netflow_codec::record::{self, Record};
+use netflow_codec::{Header, Message};
 
 use crate::json::Json;
 
@@ -30,51 +35,139 @@ pub(crate) fn name(element: ElementId) -> Cow<'static, str> {
     element::name(element).unwrap_or_else(|| Cow::Owned(element.to_string()))
 }
 
-/// The fields of a record as an object.
-pub(crate) fn fields(json: &mut Json, record: &Record<'_>) {
-    let template = record.template();
-    json.begin_object();
-    for (number, (field, bytes)) in record.fields().enumerate() {
-        let element = field.element;
-        if element == PADDING || template.position(element) != Some(number) {
-            continue; // several of a kind are written with the first
-        }
-        json.key(&name(element));
-        let several = template.positions(element).nth(1).is_some();
-        if several {
-            json.begin_array();
-            for number in template.positions(element) {
-                value(json, element, record.at(number).unwrap_or_default(), None);
-            }
-            json.end_array();
-        } else {
-            value(json, element, bytes, record.time_ms(element));
-        }
-    }
-    json.end_object();
+/// Lists within lists that are followed; further ones are shown as bytes.
+const NESTING_LIMIT: u8 = 8;
+
+/// What is needed to show a record.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'c> {
+    /// Knows the templates of lists.
+    pub(crate) message: &'c Message<'c>,
+    /// The header of the message that brought the record.
+    pub(crate) header: &'c Header,
+    depth: u8,
 }
 
-/// One value; `time_ms` is the moment that it stands for, where the record tells.
-fn value(json: &mut Json, element: ElementId, bytes: &[u8], time_ms: Option<i64>) {
-    if let Some(time_ms) = time_ms {
-        json.number(time_ms);
-        return;
+impl<'c> Context<'c> {
+    pub(crate) fn new(message: &'c Message<'c>, header: &'c Header) -> Self {
+        Self {
+            message,
+            header,
+            depth: 0,
+        }
     }
-    let data_type = if element.enterprise == ElementId::V9_SCOPE_ENTERPRISE {
-        Some(DataType::Unsigned64)
-    } else {
-        element::data_type(element)
-    };
-    let Some(data_type) = data_type else {
-        json.hex(bytes);
-        return;
-    };
-    if bytes.is_empty() && data_type != DataType::String {
-        json.null();
-        return;
+
+    /// The fields of a record as an object.
+    pub(crate) fn fields(self, json: &mut Json, record: &Record<'_>) {
+        let template = record.template();
+        json.begin_object();
+        for (number, (field, bytes)) in record.fields().enumerate() {
+            let element = field.element;
+            if element == PADDING || template.position(element) != Some(number) {
+                continue; // several of a kind are written with the first
+            }
+            json.key(&name(element));
+            let several = template.positions(element).nth(1).is_some();
+            if several {
+                json.begin_array();
+                for number in template.positions(element) {
+                    self.value(json, element, record.at(number).unwrap_or_default(), None);
+                }
+                json.end_array();
+            } else {
+                self.value(json, element, bytes, record.time_ms(element));
+            }
+        }
+        json.end_object();
     }
-    if typed(json, data_type, bytes).is_none() {
-        json.hex(bytes);
+
+    /// One value; `time_ms` is the moment that it stands for, where the record tells.
+    fn value(self, json: &mut Json, element: ElementId, bytes: &[u8], time_ms: Option<i64>) {
+        if let Some(time_ms) = time_ms {
+            json.number(time_ms);
+            return;
+        }
+        let data_type = if element.enterprise == ElementId::V9_SCOPE_ENTERPRISE {
+            Some(DataType::Unsigned64)
+        } else {
+            element::data_type(element)
+        };
+        let Some(data_type) = data_type else {
+            json.hex(bytes);
+            return;
+        };
+        if bytes.is_empty() && data_type != DataType::String {
+            json.null();
+            return;
+        }
+        if self
+            .list(json, data_type, bytes)
+            .or_else(|| typed(json, data_type, bytes))
+            .is_none()
+        {
+            json.hex(bytes);
+        }
+    }
+
+    /// A list; writes nothing if it is none, or lists are nested too deep.
+    fn list(self, json: &mut Json, data_type: DataType, bytes: &[u8]) -> Option<()> {
+        let inner = Self {
+            depth: self.depth + 1,
+            ..self
+        };
+        if inner.depth > NESTING_LIMIT {
+            return None;
+        }
+        match data_type {
+            DataType::BasicList => {
+                let list = BasicList::new(bytes)?;
+                json.begin_object().key("semantic").string(list.semantic.name());
+                json.key("field")
+                    .string(&name(list.field.element))
+                    .key("values")
+                    .begin_array();
+                for value in list.values() {
+                    inner.value(json, list.field.element, value, None);
+                }
+                json.end_array().end_object();
+            }
+            DataType::SubTemplateList => {
+                let list = SubTemplateList::new(bytes)?;
+                json.begin_object().key("semantic").string(list.semantic.name());
+                inner.records(json, &list);
+                json.end_object();
+            }
+            DataType::SubTemplateMultiList => {
+                let list = SubTemplateMultiList::new(bytes)?;
+                json.begin_object()
+                    .key("semantic")
+                    .string(list.semantic.name())
+                    .key("entries")
+                    .begin_array();
+                for entry in list.entries() {
+                    json.begin_object();
+                    inner.records(json, &entry);
+                    json.end_object();
+                }
+                json.end_array().end_object();
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+
+    /// The records of a list, or their bytes if their template is not known.
+    fn records(self, json: &mut Json, list: &SubTemplateList<'_>) {
+        json.key("template").number(list.template.0);
+        let Some(template) = self.message.template(list.template) else {
+            json.key("bytes").hex(list.body());
+            return;
+        };
+        json.key("records").begin_array();
+        for record in list.records(template, self.header) {
+            self.fields(json, &record);
+        }
+        json.end_array();
     }
 }
 

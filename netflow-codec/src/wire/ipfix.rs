@@ -82,6 +82,16 @@ pub(crate) fn field(input: &[u8]) -> IResult<&[u8], FieldSpec> {
     ))
 }
 
+/// The length that stands before a field of variable length (RFC 7011 §7), and how many bytes that takes: one, or 255
+/// and two more, which may also tell a length below 255.
+pub(crate) fn variable_length(input: &[u8]) -> Option<(usize, usize)> {
+    match input {
+        [255, high, low, ..] => Some((3, usize::from(u16::from_be_bytes([*high, *low])))),
+        [length, ..] if *length < 255 => Some((1, usize::from(*length))),
+        _ => None,
+    }
+}
+
 /// The definitions of so many fields, unread.
 pub(crate) fn definitions(input: &[u8], count: usize) -> IResult<&[u8], &[u8]> {
     let mut rest = input;
