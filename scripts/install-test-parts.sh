@@ -8,7 +8,7 @@
 set -euo pipefail
 
 codec=(fprobe softflowd pmacct openvswitch-switch nfdump tcpreplay tshark tcpdump iproute2 ethtool gcc libpcap-dev)
-all=("${codec[@]}" chromium python3-venv)
+all=("${codec[@]}" chromium chromium-driver python3-venv)
 venv=${MILLRACE_VENV:-$HOME/.local/share/millrace/venv}
 
 export DEBIAN_FRONTEND=noninteractive
@@ -24,6 +24,6 @@ trap 'rm -f /usr/sbin/policy-rc.d' EXIT
 apt-get install -q -y --no-install-recommends "${packages[@]}"
 if [ "${1:-all}" = all ]; then
   python3 -m venv "$venv"
-  "$venv/bin/pip" install -q duckdb pyarrow
-  echo "Python with duckdb and pyarrow: $venv/bin/python"
+  "$venv/bin/pip" install -q duckdb pyarrow selenium
+  echo "Python with duckdb, pyarrow and selenium: $venv/bin/python"
 fi

@@ -30,8 +30,17 @@ impl Millrace {
 
     /// The same, receiving on a port that is known.
     pub fn start_on(listen: &str, data: &Path, more: &[&str]) -> Self {
+        Self::start_at(listen, "127.0.0.1:0", data, more)
+    }
+
+    /// The same, with the page on a port that is known.
+    pub fn start_with_page(page: &str, data: &Path, more: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", page, data, more)
+    }
+
+    fn start_at(listen: &str, page: &str, data: &Path, more: &[&str]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
-            .args(["run", "--listen", listen, "--http", "127.0.0.1:0", "--data"])
+            .args(["run", "--listen", listen, "--http", page, "--data"])
             .arg(data)
             .args(["--keep-free", "0", "--file-age", "500ms", "--checkpoint", "100ms"])
             .args(more)
