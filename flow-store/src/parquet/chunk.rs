@@ -30,8 +30,6 @@ use crate::schema::ADDRESS_LEN;
 
 /// Rows of a page: addresses of a page, uncompressed, fit a processor's second-level cache.
 const PAGE_ROWS: usize = 1 << 16;
-/// Distinct values that a table for integers of 16 bits holds.
-const SMALL_VALUES: usize = 1 << 16;
 /// Marks a value that has no index yet.
 const NO_INDEX: u32 = u32::MAX;
 
@@ -114,6 +112,7 @@ impl Texts {
 /// A dictionary of integers of up to 16 bits.
 #[derive(Debug)]
 struct Small {
+    /// By value.
     index: Vec<u32>,
     values: Vec<u16>,
 }
@@ -201,13 +200,8 @@ impl Values {
                 indices: Vec::new(),
                 few: FewWords::default(),
             },
-            (DataType::UInt8 | DataType::UInt16, Coding::Dictionary) => Self::Small {
-                indices: Vec::new(),
-                small: Small {
-                    index: vec![NO_INDEX; SMALL_VALUES],
-                    values: Vec::new(),
-                },
-            },
+            (DataType::UInt8, Coding::Dictionary) => Self::small(usize::from(u8::MAX)),
+            (DataType::UInt16, Coding::Dictionary) => Self::small(usize::from(u16::MAX)),
             (DataType::Dictionary(..), Coding::Dictionary) => Self::Text {
                 indices: Vec::new(),
                 texts: Texts::default(),
@@ -218,6 +212,17 @@ impl Values {
                 )));
             }
         })
+    }
+
+    fn small(highest: usize) -> Self {
+        let index = vec![NO_INDEX; highest + 1];
+        Self::Small {
+            indices: Vec::new(),
+            small: Small {
+                index,
+                values: Vec::new(),
+            },
+        }
     }
 
     fn append(&mut self, column: &ArrayRef) -> Result<(), Error> {
