@@ -4,12 +4,16 @@
 //! templates go wrong, so one decoder takes them all.
 
 mod codec;
-#[cfg(feature = "differential")]
-mod rival;
+mod datagrams;
+mod mutation;
 #[cfg(feature = "pipeline")]
 mod pipeline;
+#[cfg(feature = "differential")]
+mod rival;
 
-pub use codec::{Datagrams, capture, columns, decode, round_trip};
+pub use codec::{capture, columns};
+pub use datagrams::{Datagrams, decode, round_trip};
+pub use mutation::mutations;
 #[cfg(feature = "pipeline")]
 pub use pipeline::{bundle, log_record, manifest, statements, subnets};
 #[cfg(feature = "differential")]

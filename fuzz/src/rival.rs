@@ -13,7 +13,9 @@ pub fn differential(input: &[u8]) {
     for (datagram, from, _) in Datagrams::new(input) {
         let mut rival = NetflowParser::default();
         let parsed = rival.parse_bytes(datagram);
-        let Some(NetflowPacket::V5(wanted)) = parsed.packets.first() else { continue };
+        let Some(NetflowPacket::V5(wanted)) = parsed.packets.first() else {
+            continue;
+        };
         let exact = datagram.len() == 24 + 48 * usize::from(wanted.header.count);
         if !exact {
             continue;
