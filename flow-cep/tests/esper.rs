@@ -28,7 +28,13 @@ fn wanted(case: &Case) -> BTreeMap<String, Vec<Wanted>> {
         let deliveries = statements.entry(line["s"].as_str().unwrap().to_owned()).or_default();
         if deliveries.last().is_none_or(|(last, _)| *last != number) {
             let time_ms = line["t"].as_i64().unwrap();
-            deliveries.push((number, Wanted { time_ms, ..Wanted::default() }));
+            deliveries.push((
+                number,
+                Wanted {
+                    time_ms,
+                    ..Wanted::default()
+                },
+            ));
         }
         let (_, delivery) = deliveries.last_mut().unwrap();
         match line["k"].as_str().unwrap() {
@@ -39,7 +45,10 @@ fn wanted(case: &Case) -> BTreeMap<String, Vec<Wanted>> {
         }
     }
     let strip = |deliveries: Vec<(u64, Wanted)>| deliveries.into_iter().map(|(_, delivery)| delivery).collect();
-    statements.into_iter().map(|(name, deliveries)| (name, strip(deliveries))).collect()
+    statements
+        .into_iter()
+        .map(|(name, deliveries)| (name, strip(deliveries)))
+        .collect()
 }
 
 fn close(a: f64, b: f64) -> bool {
@@ -61,7 +70,11 @@ fn value_agrees(given: &Value, wanted: &Json) -> bool {
         },
         (Value::Text(given), Json::String(wanted)) => **given == **wanted,
         (Value::List(given), Json::Array(wanted)) => {
-            given.len() == wanted.len() && given.iter().zip(wanted).all(|(given, wanted)| value_agrees(given, wanted))
+            given.len() == wanted.len()
+                && given
+                    .iter()
+                    .zip(wanted)
+                    .all(|(given, wanted)| value_agrees(given, wanted))
         }
         _ => false,
     }
@@ -81,7 +94,10 @@ fn rows_agree(given: &[Vec<(String, Value)>], wanted: &[Json], ordered: bool) ->
         return false;
     }
     if ordered {
-        return given.iter().zip(wanted).all(|(given, wanted)| row_agrees(given, wanted));
+        return given
+            .iter()
+            .zip(wanted)
+            .all(|(given, wanted)| row_agrees(given, wanted));
     }
     let mut left: Vec<&Json> = wanted.iter().collect();
     given.iter().all(|given| {
@@ -102,7 +118,11 @@ fn difference(given: &[Given], wanted: &[Wanted], ordered: bool) -> Option<Strin
             _ => false,
         };
         if !agrees {
-            return Some(format!("delivery {at}:\n  wanted {:?}\n  given  {:?}", wanted.get(at), given.get(at)));
+            return Some(format!(
+                "delivery {at}:\n  wanted {:?}\n  given  {:?}",
+                wanted.get(at),
+                given.get(at)
+            ));
         }
     }
     None
@@ -143,15 +163,26 @@ fn every_case_agrees_with_esper() {
             let entry = (case.name.clone(), statement.name.clone());
             let expected = deviations.contains(&entry) || known.contains(&entry);
             match difference {
-                Some(difference) if !expected => failing.push(format!("{} {}\n  {difference}", case.name, statement.name)),
+                Some(difference) if !expected => {
+                    failing.push(format!("{} {}\n  {difference}", case.name, statement.name))
+                }
                 None if expected => mended.push(format!("{} {}", case.name, statement.name)),
                 _ => {}
             }
         }
     }
     assert!(compared > 3000, "only {compared} statements were compared");
-    assert!(failing.is_empty(), "{} statements differ from Esper:\n{}", failing.len(), failing.join("\n"));
-    assert!(mended.is_empty(), "listed, but they agree; strike them off:\n{}", mended.join("\n"));
+    assert!(
+        failing.is_empty(),
+        "{} statements differ from Esper:\n{}",
+        failing.len(),
+        failing.join("\n")
+    );
+    assert!(
+        mended.is_empty(),
+        "listed, but they agree; strike them off:\n{}",
+        mended.join("\n")
+    );
 }
 
 #[test]

@@ -57,8 +57,10 @@ fn write_expr(out: &mut String, expr: &Expr, min: u8) {
                 }
             }
         }
+        // Esper keeps the sign of a number, and multiplies anything else.
         ExprKind::Unary(UnaryOp::Negate, operand) => {
-            out.push('-');
+            let number = matches!(operand.kind, ExprKind::Literal(_));
+            out.push_str(if number { "-" } else { "-1*" });
             write_expr(out, operand, 10);
         }
         ExprKind::Unary(UnaryOp::Not, operand) => {

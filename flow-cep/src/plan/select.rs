@@ -145,6 +145,12 @@ pub(super) fn clauses(binder: &mut Binder<'_>, syntax: &Select, pattern: bool) -
         Some(output) => Some(output_plan(binder, output)?),
     };
     let result = result_kind(binder, &group_by, &columns, wildcard, having.as_ref(), &order_by);
+    // Esper never limits the one row of a statement without groups.
+    let (limit, offset) = if result == ResultKind::OneRow {
+        (None, 0)
+    } else {
+        (limit, offset)
+    };
     let named: Vec<_> = columns
         .iter()
         .map(|column| (column.name.clone(), column.expr.of.clone()))

@@ -36,7 +36,10 @@ const COLUMNS: [(&str, DataType); 19] = [
 
 /// The event type of the cases.
 pub(crate) fn flow() -> EventType {
-    let fields: Vec<_> = COLUMNS.iter().map(|(name, of)| Field::new(*name, of.clone(), true)).collect();
+    let fields: Vec<_> = COLUMNS
+        .iter()
+        .map(|(name, of)| Field::new(*name, of.clone(), true))
+        .collect();
     EventType::new("Flow", Arc::new(Schema::new(fields)), Some("ts")).unwrap()
 }
 
@@ -66,7 +69,9 @@ impl Case {
     pub(crate) fn all() -> Vec<Self> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
         let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
-        let mut paths: Vec<_> = entries.filter(|path| path.extension().is_some_and(|of| of == "epl")).collect();
+        let mut paths: Vec<_> = entries
+            .filter(|path| path.extension().is_some_and(|of| of == "epl"))
+            .collect();
         paths.sort();
         paths.iter().map(|path| Self::read(path)).collect()
     }
@@ -74,7 +79,10 @@ impl Case {
     fn read(path: &Path) -> Self {
         let read = |extension| std::fs::read_to_string(path.with_extension(extension)).unwrap();
         let events = read("csv");
-        let mut lines = events.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let mut lines = events
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
         let header: Vec<&str> = lines.next().unwrap().split(',').collect();
         let (mut steps, mut rows) = (Vec::new(), Vec::new());
         let mut first_ms = None;
@@ -106,7 +114,10 @@ impl Case {
         self.text.lines().filter_map(|line| {
             let rest = line.strip_prefix("@name('")?;
             let (name, rest) = rest.split_once('\'')?;
-            Some(Named { name: name.to_owned(), ordered: rest.contains(" order by ") })
+            Some(Named {
+                name: name.to_owned(),
+                ordered: rest.contains(" order by "),
+            })
         })
     }
 }
@@ -118,13 +129,25 @@ fn batch(header: &[&str], rows: &[Vec<&str>]) -> Option<RecordBatch> {
     let of = flow();
     let columns = COLUMNS.iter().map(|(name, of)| -> ArrayRef {
         let at = header.iter().position(|column| column == name);
-        let fields = rows.iter().map(|row| at.and_then(|at| row.get(at)).copied().filter(|field| !field.is_empty()));
+        let fields = rows
+            .iter()
+            .map(|row| at.and_then(|at| row.get(at)).copied().filter(|field| !field.is_empty()));
         match of {
-            DataType::Int32 => Arc::new(fields.map(|field| field.map(|f| f.parse().unwrap())).collect::<Int32Array>()),
-            DataType::Int64 => Arc::new(fields.map(|field| field.map(|f| f.parse().unwrap())).collect::<Int64Array>()),
-            DataType::Boolean => {
-                Arc::new(fields.map(|field| field.map(|f| f.parse().unwrap())).collect::<BooleanArray>())
-            }
+            DataType::Int32 => Arc::new(
+                fields
+                    .map(|field| field.map(|f| f.parse().unwrap()))
+                    .collect::<Int32Array>(),
+            ),
+            DataType::Int64 => Arc::new(
+                fields
+                    .map(|field| field.map(|f| f.parse().unwrap()))
+                    .collect::<Int64Array>(),
+            ),
+            DataType::Boolean => Arc::new(
+                fields
+                    .map(|field| field.map(|f| f.parse().unwrap()))
+                    .collect::<BooleanArray>(),
+            ),
             _ => Arc::new(fields.collect::<StringArray>()),
         }
     });
@@ -158,7 +181,10 @@ pub(crate) struct Run {
 
 impl Run {
     pub(crate) fn new(case: &Case, feeding: Feeding) -> Self {
-        let mut run = Self { deliveries: BTreeMap::new(), refused: BTreeMap::new() };
+        let mut run = Self {
+            deliveries: BTreeMap::new(),
+            refused: BTreeMap::new(),
+        };
         let (mut planner, mut plans) = (Planner::new([flow()]), Vec::new());
         for parsed in parse_each(&case.text) {
             match parsed.and_then(|statement| planner.plan(&statement, &case.text)) {
@@ -207,7 +233,10 @@ impl Run {
                 new: (0..delivery.new.len()).map(|at| row(delivery.new.values(at))).collect(),
                 old: (0..delivery.old.len()).map(|at| row(delivery.old.values(at))).collect(),
             };
-            self.deliveries.entry(delivery.statement.to_string()).or_default().push(given);
+            self.deliveries
+                .entry(delivery.statement.to_string())
+                .or_default()
+                .push(given);
         }
     }
 }
