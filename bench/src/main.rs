@@ -1,6 +1,6 @@
 //! Million records per CPU-second and thread, of netflow-codec and of others, on the same bytes.
 //!
-//! `cargo run --release --features rivals`; without the feature only netflow-codec. CPU time, not wall time, so that
+//! `cargo run --release --features rivals [INPUT [DECODER [PASSES]]]`; without the feature only netflow-codec. CPU time, not wall time, so that
 //! other work on the machine disturbs little; the best of several rounds.
 
 mod input;
@@ -16,8 +16,19 @@ fn cpu_ns() -> u64 {
     text.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number of ns")
 }
 
-/// Runs a pass over an input for about a second of CPU time, and prints the best rate.
+/// Runs a pass over an input for about a second of CPU time, and prints the best rate; or, to count instructions with
+/// `valgrind --tool=callgrind`, as many times as the third argument says.
 fn measure(what: &str, input: &mut Input, mut pass: impl FnMut(&Input) -> u64) {
+    if !std::env::args().nth(2).is_none_or(|wanted| what.contains(&wanted)) {
+        return;
+    }
+    if let Some(passes) = std::env::args().nth(3).and_then(|passes| passes.parse().ok()) {
+        for _ in 0..passes {
+            input.number_on();
+            std::hint::black_box(pass(std::hint::black_box(input)));
+        }
+        return println!("{:<20} {what:<46} {:8} records", input.name, input.records * passes);
+    }
     let mut best = 0.0_f64;
     let mut check = 0;
     let started = cpu_ns();
@@ -26,9 +37,11 @@ fn measure(what: &str, input: &mut Input, mut pass: impl FnMut(&Input) -> u64) {
         let before = cpu_ns();
         let mut passes = 0;
         while cpu_ns() - before < 50_000_000 {
-            input.number_on();
-            check ^= std::hint::black_box(pass(std::hint::black_box(input)));
-            passes += 1;
+            for _ in 0..100 {
+                input.number_on();
+                check ^= std::hint::black_box(pass(std::hint::black_box(input)));
+            }
+            passes += 100;
         }
         let seconds = (cpu_ns() - before) as f64 / 1e9;
         best = best.max((passes * input.records) as f64 / seconds / 1e6);
