@@ -4,7 +4,8 @@
 #   bench/collector.sh [RATE…]        flows a second; the default climbs from 1 to 8 million
 #
 # Environment: SECONDS_EACH (10), VERSION (v5), EXPORTERS (4), POOL (1000000), OFFLOAD (empty; 1 for segmentation
-# offload), CONTENDERS ("nfcapd millrace"), MILLRACE (the command, with {port} and {dir}), OUT (results as CSV).
+# offload), CONTENDERS ("nfcapd millrace"), MILLRACE (the command, with {port} and {dir}; by default
+# the whole of it, statements and Parquet included), OUT (results as CSV).
 #
 # What was lost is what the kernel counted as dropped at the contender's socket (/proc/net/udp), the same for all; CPU
 # time is the contender's own, with its threads, until it has ended.
@@ -19,7 +20,7 @@ offload=${OFFLOAD:+--segmentation-offload}
 contenders=${CONTENDERS:-nfcapd millrace}
 port=${PORT:-29055}
 nfcapd_command='nfcapd -p {port} -b 127.0.0.1 -w {dir} -t 3600 -B 16777216'
-millrace_command=${MILLRACE:-'target/release/millrace collect --listen 127.0.0.1:{port} --data {dir}'}
+millrace_command=${MILLRACE:-'target/release/millrace run --listen 127.0.0.1:{port} --http 127.0.0.1:0 --log-sync never --data {dir}'}
 rates=("$@")
 [ ${#rates[@]} -gt 0 ] || rates=(1000000 2000000 2500000 3000000 4000000 5300000 6000000 8000000)
 
