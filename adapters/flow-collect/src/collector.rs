@@ -236,14 +236,21 @@ impl Receiver {
         }
     }
 
-    fn note(&self, probe: ProbeId, exporter: Option<SocketAddr>, noticed: &Noticed) {
+    fn note(&mut self, probe: ProbeId, exporter: Option<SocketAddr>, noticed: &Noticed) {
+        if matches!(noticed, Noticed::Missed { .. })
+            && let Some(sealer) = self.sealers.get_mut(probe.0)
+        {
+            // Told when the sequence state that knows of it is logged: else a restart would find and tell it again.
+            sealer.missed.push((exporter.map(|exporter| exporter.ip()), noticed.clone()));
+            return;
+        }
         if let Some(probe) = self.config.probes.list().get(probe.0) {
             let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
             entries.write(self.now_ms, &probe.name, exporter.map(|exporter| exporter.ip()), noticed);
         }
     }
 
-    fn dropped_by_kernel(&self, socket: SocketAddr, datagrams: u64) {
+    fn dropped_by_kernel(&mut self, socket: SocketAddr, datagrams: u64) {
         Counters::add(&self.counters.kernel_drops, datagrams);
         // Whose they were is not known.
         for probe in 0..self.sealers.len() {
@@ -371,7 +378,8 @@ impl Receiver {
             exporter_state,
         };
         sealer.sequence += 1;
-        let sealed = ToLog::Bundle(Box::new(Sealed { probe: Arc::clone(&probe.name), header, batch }));
+        let missed = std::mem::take(&mut sealer.missed);
+        let sealed = ToLog::Bundle(Box::new(Sealed { probe: Arc::clone(&probe.name), header, batch, missed }));
         if is_last {
             self.logger.send_last(sealed);
         } else if self.logger.send(sealed).is_err() {

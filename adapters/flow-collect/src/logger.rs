@@ -125,7 +125,7 @@ impl Writer {
     }
 
     fn bundle(&mut self, sealed: Sealed) {
-        let Sealed { probe, header, batch } = sealed;
+        let Sealed { probe, header, batch, missed } = sealed;
         let rows = batch.num_rows() as u64;
         let (time_ms, sequence, trackers) = (header.watermark_ms, header.sequence, header.exporter_state.clone());
         self.bytes.clear();
@@ -138,6 +138,12 @@ impl Writer {
             });
         match appended {
             Ok(_) => {
+                if !missed.is_empty() {
+                    let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+                    for (exporter, noticed) in &missed {
+                        entries.write(time_ms, &probe, *exporter, noticed);
+                    }
+                }
                 self.state.bundle(&probe, sequence, time_ms, &trackers);
                 Counters::add(&self.counters.logged_flows, rows);
                 Counters::add(&self.counters.logged_bundles, 1);

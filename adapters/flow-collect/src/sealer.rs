@@ -1,5 +1,6 @@
 //! Gathers the flows of one probe until they are sealed.
 
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,6 +11,7 @@ use flow_store::batch::FlowBatchBuilder;
 use flow_store::schema;
 use netflow_codec::{DataSet, Message};
 
+use crate::entries::Noticed;
 use crate::exporters::Exporters;
 use crate::probes::Probe;
 
@@ -22,12 +24,14 @@ pub(crate) struct Sealer {
     /// The time of the first flow.
     since_ms: Option<i64>,
     pub(crate) sequence: u64,
+    /// Losses to be told once the bundle is logged.
+    pub(crate) missed: Vec<(Option<IpAddr>, Noticed)>,
 }
 
 impl Sealer {
     pub(crate) fn new(probe: &Probe, capacity: usize, sequence: u64) -> Self {
         let builder = FlowBatchBuilder::new(&probe.name, &probe.area, capacity);
-        Self { builder, runs: Vec::new(), since_ms: None, sequence }
+        Self { builder, runs: Vec::new(), since_ms: None, sequence, missed: Vec::new() }
     }
 
     /// Appends a set's flows, of the exporter at `place`; returns how many.
@@ -82,4 +86,6 @@ pub(crate) struct Sealed {
     pub(crate) probe: Arc<str>,
     pub(crate) header: flow_store::bundle::Header,
     pub(crate) batch: RecordBatch,
+    /// Losses that the header's sequence state knows of and the bundle before did not.
+    pub(crate) missed: Vec<(Option<IpAddr>, Noticed)>,
 }

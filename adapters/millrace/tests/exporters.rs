@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::{Millrace, totals};
+use support::{Millrace, now_ms, totals};
 
 fn scripts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts")
@@ -93,6 +93,7 @@ fn stores_what_it_exports(exporter: &str, version: &str, shown: &str) {
     assert!(output.status.success(), "{exporter}: {}", String::from_utf8_lossy(&output.stderr));
     stop.store(true, Ordering::Relaxed);
     relaying.join().unwrap();
+    millrace.wait_past(now_ms());
     let probes = millrace.get("/api/probes");
     millrace.stop();
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use campus::{Faults, Rate, VersionMix};
 use nix::sys::signal::Signal;
-use support::{Millrace, totals};
+use support::{Millrace, now_ms, totals};
 
 fn millrace(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_millrace")).args(arguments).output().unwrap()
@@ -154,6 +154,7 @@ fn duckdb_and_pyarrow_read_what_was_sent() {
     let folder = tempfile::tempdir().unwrap();
     let process = Millrace::start(folder.path(), &[]);
     let sent = campus::run(&campus(process.listening), &AtomicBool::new(false)).unwrap();
+    process.wait_past(now_ms());
     process.stop();
     let (flows, packets, bytes) = totals(folder.path());
     assert_eq!(flows, sent.flows);

@@ -8,33 +8,37 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow_array::RecordBatch;
+use arrow_cast::cast;
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::DataType;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 /// A running `millrace`.
-pub struct Millrace {
+pub(crate) struct Millrace {
     child: Child,
     out: BufReader<ChildStdout>,
-    pub listening: SocketAddr,
-    pub page: SocketAddr,
+    pub(crate) listening: SocketAddr,
+    pub(crate) page: SocketAddr,
 }
 
 impl Millrace {
     /// Starts `millrace run` on free ports and waits until it receives.
-    pub fn start(data: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start(data: &Path, more: &[&str]) -> Self {
         Self::start_on("127.0.0.1:0", data, more)
     }
 
     /// The same, receiving on a port that is known.
-    pub fn start_on(listen: &str, data: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start_on(listen: &str, data: &Path, more: &[&str]) -> Self {
         Self::start_at(listen, "127.0.0.1:0", data, more)
     }
 
     /// The same, with the page on a port that is known.
-    pub fn start_with_page(page: &str, data: &Path, more: &[&str]) -> Self {
+    pub(crate) fn start_with_page(page: &str, data: &Path, more: &[&str]) -> Self {
         Self::start_at("127.0.0.1:0", page, data, more)
     }
 
@@ -60,7 +64,7 @@ impl Millrace {
     }
 
     /// Asks the page for a path.
-    pub fn get(&self, path: &str) -> String {
+    pub(crate) fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.page).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.page).unwrap();
         let mut answer = String::new();
@@ -70,19 +74,32 @@ impl Millrace {
         body.to_owned()
     }
 
+    /// Waits until the stream's time is past `time_ms`: all flows before it are processed.
+    pub(crate) fn wait_past(&self, time_ms: i64) {
+        for _ in 0..6000 {
+            let metrics = self.get("/metrics");
+            let line = metrics.lines().find_map(|line| line.strip_prefix("flow_stream_time_timestamp_seconds ")).unwrap();
+            if line.parse::<f64>().unwrap() * 1000.0 > time_ms as f64 {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("the stream has not come to {time_ms}");
+    }
+
     /// Sends a signal.
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
     /// `kill -9`.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Stops it cleanly and waits for the end.
-    pub fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.signal(Signal::SIGTERM);
         let mut rest = String::new();
         self.out.read_to_string(&mut rest).unwrap();
@@ -91,7 +108,7 @@ impl Millrace {
 }
 
 /// All flows of a dataset that its manifest names, as text with their place, sorted.
-pub fn stored(data: &Path) -> Vec<String> {
+pub(crate) fn stored(data: &Path) -> Vec<String> {
     let manifest = fs::read_to_string(data.join("flows/manifest.jsonl")).unwrap();
     let mut flows = Vec::new();
     for path in parquet_files(&data.join("flows")) {
@@ -107,11 +124,14 @@ pub fn stored(data: &Path) -> Vec<String> {
 }
 
 fn rows(batch: &RecordBatch) -> Vec<String> {
-    let options = arrow_cast::display::FormatOptions::default().with_null("-");
-    let columns: Vec<_> = ["probe", "bundle", "row", "time", "src_addr", "dst_addr", "src_port", "dst_port", "bytes", "packets"]
-        .iter()
-        .map(|name| arrow_cast::display::ArrayFormatter::try_new(batch.column_by_name(name).unwrap(), &options).unwrap())
-        .collect();
+    let columns = ["probe", "bundle", "row", "time", "src_addr", "dst_addr", "src_port", "dst_port", "bytes", "packets"];
+    let columns = columns.map(|name| {
+        let column = batch.column_by_name(name).unwrap();
+        // As a number: without a time zone database UTC has no text form.
+        if name == "time" { cast(column, &DataType::Int64).unwrap() } else { column.clone() }
+    });
+    let options = FormatOptions::default();
+    let columns = columns.each_ref().map(|column| ArrayFormatter::try_new(column, &options).unwrap());
     (0..batch.num_rows())
         .map(|row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" "))
         .collect()
@@ -131,7 +151,7 @@ fn parquet_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The events up to a time: line by line, by statement and id. Panics if one stands there twice.
-pub fn events(data: &Path, until_ms: i64) -> BTreeMap<String, String> {
+pub(crate) fn events(data: &Path, until_ms: i64) -> BTreeMap<String, String> {
     let mut events = BTreeMap::new();
     for entry in fs::read_dir(data.join("events")).unwrap() {
         for line in fs::read_to_string(entry.unwrap().path()).unwrap().lines() {
@@ -147,17 +167,17 @@ pub fn events(data: &Path, until_ms: i64) -> BTreeMap<String, String> {
 }
 
 /// Copies a folder.
-pub fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { drop(fs::copy(&path, &target).unwrap()) }
+        if path.is_dir() { copy(&path, &target) } else { fs::copy(&path, &target).map(|_| ()).unwrap() }
     }
 }
 
 /// Flows, packets and bytes of a dataset.
-pub fn totals(data: &Path) -> (u64, u64, u64) {
+pub(crate) fn totals(data: &Path) -> (u64, u64, u64) {
     let flows = stored(data);
     let sum = |column: usize| {
         flows.iter().map(|flow| flow.split(' ').nth(column).unwrap().parse::<u64>().unwrap()).sum()
@@ -167,4 +187,9 @@ pub fn totals(data: &Path) -> (u64, u64, u64) {
         return (0, 0, 0);
     }
     (flows.len() as u64, sum(columns - 1), sum(columns - 2))
+}
+
+/// The time now, ms since 1970.
+pub(crate) fn now_ms() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
