@@ -11,7 +11,7 @@ use super::{
 };
 use crate::error::Fault;
 use crate::event_type::EventType;
-use crate::expr::{Expr, Node};
+use crate::expr::{AggregateFunction, Expr, Node};
 use crate::syntax::ast::{
     BinaryOp, Expr as Syntax, ExprKind, GroupItem, JoinKind, MatchRecognize, OrderItem, Output, OutputAfter,
     OutputKind, OutputWhen, RowPattern, Select, SelectItem, Source, Span,
@@ -81,12 +81,29 @@ pub(super) fn select(catalog: &Catalog, context: Option<CatalogId>, syntax: &Sel
             stream.uses_previous = true;
         }
     }
+    if windowless(&streams) && match_recognize.is_none() {
+        // Without a window nothing leaves: Esper takes the first and last ever, which pass over nulls.
+        for aggregate in &mut binder.aggregates {
+            aggregate.function = match aggregate.function {
+                AggregateFunction::First if aggregate.arguments.len() == 1 => AggregateFunction::FirstEver,
+                AggregateFunction::Last if aggregate.arguments.len() == 1 => AggregateFunction::LastEver,
+                other => other,
+            };
+        }
+    }
     plan.match_recognize = match_recognize;
     plan.streams = streams;
     plan.scope = binder.streams;
     plan.aggregates = binder.aggregates;
     plan.subqueries = binder.subqueries;
     Ok(plan)
+}
+
+/// Whether rows only come and never leave.
+fn windowless(streams: &[StreamPlan]) -> bool {
+    streams.iter().all(|stream| {
+        stream.window.is_none() && matches!(stream.source, SourcePlan::Events(_) | SourcePlan::Pattern(_))
+    })
 }
 
 fn check_names(syntax: &Select, scope: &[ScopeStream]) -> Result<()> {
@@ -822,9 +839,9 @@ fn permutations(parts: &[RowPatternPlan]) -> Vec<Vec<RowPatternPlan>> {
 pub(super) fn unbounded(plan: &SelectPlan) -> Vec<Unbounded> {
     let mut found = Vec::new();
     let grouped = !plan.group_by.is_empty() && !plan.aggregates.is_empty();
-    let windowless =
+    let never_leaves =
         |stream: &StreamPlan| stream.window.is_none() && !matches!(stream.source, SourcePlan::NamedWindow { .. });
-    if grouped && plan.streams.iter().any(windowless) {
+    if grouped && plan.streams.iter().any(never_leaves) {
         found.push(Unbounded::Groups);
     }
     let keeps = |window: &Option<WindowPlan>| {
@@ -844,7 +861,7 @@ pub(super) fn unbounded(plan: &SelectPlan) -> Vec<Unbounded> {
     if patterns.into_iter().any(|pattern| grows(&pattern.root, false)) {
         found.push(Unbounded::Patterns);
     }
-    if plan.match_recognize.is_some() && plan.streams.iter().all(windowless) {
+    if plan.match_recognize.is_some() && plan.streams.iter().all(never_leaves) {
         found.push(Unbounded::Matches);
     }
     if matches!(&plan.output, Some(output) if output.kind == OutputKind::All) && grouped && found.is_empty() {
