@@ -15,6 +15,7 @@ use crate::limits::Limits;
 use crate::message::{DataPart, HeldSet, Message, Part, TemplateChange};
 use crate::record::Record;
 use crate::sequence::{Arrival, Content, Counting, Gap, Sequencing, Tally, Tracker, Unit};
+use crate::snapshot::{StreamSnapshot, TemplateSnapshot};
 use crate::stream::{Stream, StreamKey};
 use crate::template::{Template, TemplateFault, TemplateId, TemplateKind};
 use crate::wire::{self, fixed::FixedLayouts, ipfix, v9};
@@ -237,6 +238,66 @@ impl Decoder {
         if let Some(stream) = self.streams.get_mut(place) {
             stream.sequence = tracker;
         }
+        Ok(())
+    }
+
+    /// What is known of every stream, to be [restored](Self::restore) after a restart. Sets that wait for their template
+    /// are not part of it.
+    pub fn snapshot(&self) -> impl Iterator<Item = StreamSnapshot> + '_ {
+        self.streams.iter().map(|stream| {
+            let mut templates: Vec<_> = stream.templates.iter().map(TemplateSnapshot::of).collect();
+            templates.sort_unstable_by_key(|template| template.id);
+            StreamSnapshot {
+                key: stream.key,
+                heard_ms: stream.heard_ms,
+                templates,
+                sampling: (*stream.sampling).clone(),
+                sequence: stream.sequence.clone(),
+            }
+        })
+    }
+
+    /// Takes up what was known of a stream; what is known of it by now gives way. Templates that are unusable or beyond
+    /// the limits are left out and counted as refused.
+    ///
+    /// # Errors
+    ///
+    /// If a limit refuses the stream.
+    pub fn restore(&mut self, snapshot: StreamSnapshot) -> Result<(), Error> {
+        let StreamSnapshot {
+            key,
+            heard_ms,
+            templates,
+            sampling,
+            sequence,
+        } = snapshot;
+        let place = self.place_of(key, heard_ms)?;
+        let Some(stream) = self.streams.get_mut(place) else {
+            return Ok(());
+        };
+        self.totals.template_bytes = self.totals.template_bytes.saturating_sub(stream.templates.bytes());
+        self.totals.held_bytes = self.totals.held_bytes.saturating_sub(stream.held.bytes());
+        *stream = Stream::new(key, heard_ms);
+        stream.sampling = Arc::new(sampling);
+        if sequence.version() == key.version {
+            stream.sequence = sequence;
+        }
+        for template in templates {
+            let id = template.id;
+            let within = |entry: &Entry| {
+                self.totals
+                    .template_bytes
+                    .saturating_add(stream.templates.bytes())
+                    .saturating_add(entry.footprint())
+                    <= self.limits.template_bytes
+                    && stream.templates.len() < self.limits.templates_per_stream
+            };
+            match template.into_entry(key.version, &self.limits).filter(within) {
+                Some(entry) => drop(stream.templates.insert(id, entry)),
+                None => self.counters.templates_refused = self.counters.templates_refused.wrapping_add(1),
+            }
+        }
+        self.totals.template_bytes = self.totals.template_bytes.saturating_add(stream.templates.bytes());
         Ok(())
     }
 

@@ -37,28 +37,33 @@ pub struct Sampling {
 }
 
 impl Sampling {
-    /// Takes note of what an options record tells; returns whether that was anything new. `target` is called for the
-    /// value to change only if there is a change.
+    /// What is known after an options record, if that is anything new.
     pub(crate) fn learned_from(&self, record: &Record<'_>) -> Option<Self> {
         let init = record.unsigned(SYSTEM_INIT).and_then(|ms| i64::try_from(ms).ok());
         let rate = stated_rate(record);
         if init.is_none() && rate.is_none() {
             return None;
         }
-        let mut next = self.clone();
-        if init.is_some() {
-            next.system_init_ms = init;
+        let sampler = sampler_of(record);
+        let interface = scope_interface(record);
+        let known = match (sampler, interface) {
+            (Some(sampler), _) => find(&self.samplers, sampler),
+            (None, Some(interface)) => find(&self.interfaces, interface),
+            (None, None) => self.rate,
+        };
+        if (init.is_none() || init == self.system_init_ms) && (rate.is_none() || rate == known) {
+            return None;
         }
+        let mut next = self.clone();
+        next.system_init_ms = init.or(self.system_init_ms);
         if let Some(rate) = rate {
-            if let Some(sampler) = sampler_of(record) {
-                note(&mut next.samplers, sampler, rate);
-            } else if let Some(interface) = scope_interface(record) {
-                note(&mut next.interfaces, interface, rate);
-            } else {
-                next.rate = Some(rate);
+            match (sampler, interface) {
+                (Some(sampler), _) => note(&mut next.samplers, sampler, rate),
+                (None, Some(interface)) => note(&mut next.interfaces, interface, rate),
+                (None, None) => next.rate = Some(rate),
             }
         }
-        (next != *self).then_some(next)
+        Some(next)
     }
 
     /// The rate of a flow record: 1 unsampled, 0 not known.

@@ -287,6 +287,12 @@ impl Tracker {
         }
     }
 
+    /// The version of the stream.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
     /// How the exporter counts, as far as known.
     #[must_use]
     pub fn counting(&self) -> Counting {
