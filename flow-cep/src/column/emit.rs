@@ -1,0 +1,278 @@
+//! From the groups of a view to delivered rows.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
+use arrow_array::cast::AsArray;
+use arrow_buffer::NullBuffer;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+
+use super::groups::{Cell, Grouping, from_word};
+use super::keys::{KeyId, Keys};
+use super::numbers::Number;
+use super::order::{self, SortKey};
+use super::query::Function;
+use super::scalar::Scalar;
+use super::view::View;
+
+/// A column of the groups: a key or an aggregate.
+#[derive(Debug, Clone)]
+pub(crate) enum GroupColumn {
+    Key(KeyId),
+    Rows,
+    /// Rows whose argument is not null.
+    Count { nulls: usize },
+    Distinct { offset: usize },
+    Sum { offset: usize, nulls: usize, double: bool },
+    Average { offset: usize, nulls: usize, double: bool },
+    Extreme { extremes: usize, double: bool },
+    Deviation { offset: usize },
+}
+
+impl GroupColumn {
+    fn data_type(&self, key_type: impl Fn(KeyId) -> DataType) -> DataType {
+        match self {
+            Self::Key(key) => key_type(*key),
+            Self::Rows | Self::Count { .. } | Self::Distinct { .. } => DataType::Int64,
+            Self::Sum { double, .. } | Self::Extreme { double, .. } => {
+                if *double { DataType::Float64 } else { DataType::Int64 }
+            }
+            Self::Average { .. } | Self::Deviation { .. } => DataType::Float64,
+        }
+    }
+
+    /// The column for an aggregate; makes its cells in the grouping.
+    pub(crate) fn aggregate(
+        function: Function,
+        grouping: &mut Grouping,
+        argument: Option<(usize, bool)>,
+        distinct: Option<(KeyId, Option<KeyId>)>,
+    ) -> Self {
+        if let Some((atom, member)) = distinct {
+            return Self::Distinct { offset: grouping.distinct(atom, member) };
+        }
+        let Some((argument, double)) = argument else { return Self::Rows };
+        let nulls = grouping.cell(Cell::Nulls { argument });
+        match function {
+            Function::Count | Function::CountDistinct => Self::Count { nulls },
+            Function::Sum => Self::Sum { offset: grouping.cell(Cell::Sum { argument }), nulls, double },
+            Function::Average => Self::Average { offset: grouping.cell(Cell::Sum { argument }), nulls, double },
+            Function::Smallest => Self::Extreme { extremes: grouping.extreme(argument, false), double },
+            Function::Largest => Self::Extreme { extremes: grouping.extreme(argument, true), double },
+            Function::Deviation => Self::Deviation { offset: grouping.cell(Cell::Moments { argument }) },
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "counts and sums become double as EPL converts long to double")]
+    fn read(&self, keys: &Keys, grouping: &Grouping, slots: &[u32]) -> ArrayRef {
+        let present = |nulls: usize| -> (Vec<i64>, Option<NullBuffer>) {
+            let counts: Vec<i64> =
+                slots.iter().map(|&slot| grouping.rows_of(slot) - grouping.word(slot, nulls)).collect();
+            let some = counts.contains(&0).then(|| counts.iter().map(|&count| count != 0).collect());
+            (counts, some)
+        };
+        match *self {
+            Self::Key(atom) => {
+                let Some(key) = grouping.index.key() else { return Arc::new(Int64Array::new_null(slots.len())) };
+                let ids: Vec<u32> = slots.iter().map(|&slot| grouping.index.ids[slot as usize]).collect();
+                keys.values(atom, &keys.part(key, &ids, atom))
+            }
+            Self::Rows => Arc::new(Int64Array::from(grouping.gather(slots, 0))),
+            Self::Count { nulls } => Arc::new(Int64Array::from(present(nulls).0)),
+            Self::Distinct { offset } => Arc::new(Int64Array::from(grouping.gather(slots, offset))),
+            Self::Sum { offset, nulls, double } => {
+                let (sums, some) = (grouping.gather(slots, offset), present(nulls).1);
+                if double {
+                    let sums: Vec<f64> = sums.into_iter().map(from_word).collect();
+                    Arc::new(Float64Array::new(sums.into(), some))
+                } else {
+                    Arc::new(Int64Array::new(sums.into(), some))
+                }
+            }
+            Self::Average { offset, nulls, double } => {
+                let (counts, some) = present(nulls);
+                let sums = grouping.gather(slots, offset);
+                let mean = |(sum, count): (i64, i64)| {
+                    let sum = if double { from_word(sum) } else { sum as f64 };
+                    sum / count as f64
+                };
+                let means: Vec<f64> = sums.into_iter().zip(counts).map(mean).collect();
+                Arc::new(Float64Array::new(means.into(), some))
+            }
+            Self::Deviation { offset } => Arc::new(
+                slots
+                    .iter()
+                    .map(|&slot| {
+                        let count = grouping.word(slot, offset);
+                        let squares = from_word(grouping.word(slot, offset + 2));
+                        (count > 1).then(|| (squares / (count - 1) as f64).sqrt())
+                    })
+                    .collect::<Float64Array>(),
+            ),
+            Self::Extreme { extremes, double } => {
+                let front = |&slot: &u32| {
+                    grouping.extremes[extremes].queues.get(slot as usize)?.front().map(|(_, number)| *number)
+                };
+                if double {
+                    let real = |number| match number {
+                        Number::Double(value) => value,
+                        Number::Integer(value) => value as f64,
+                    };
+                    Arc::new(slots.iter().map(|slot| front(slot).map(real)).collect::<Float64Array>())
+                } else {
+                    let whole = |number| match number {
+                        Number::Integer(value) => Some(value),
+                        Number::Double(_) => None,
+                    };
+                    Arc::new(slots.iter().map(|slot| front(slot).and_then(whole)).collect::<Int64Array>())
+                }
+            }
+        }
+    }
+}
+
+/// Expressions over some of the group columns; only these are made.
+#[derive(Debug, Clone)]
+struct Stage {
+    columns: Vec<usize>,
+    schema: SchemaRef,
+    scalars: Vec<Scalar>,
+}
+
+impl Stage {
+    fn new(scalars: &[Scalar], types: &[DataType]) -> Self {
+        let mut columns: Vec<usize> = scalars.iter().flat_map(Scalar::columns).collect();
+        columns.sort_unstable();
+        columns.dedup();
+        let place = |column: usize| columns.iter().position(|&known| known == column).unwrap_or(0);
+        let scalars = scalars.iter().map(|scalar| scalar.remap(place)).collect();
+        let fields: Vec<Field> =
+            columns.iter().map(|&column| Field::new(format!("_{column}"), types[column].clone(), true)).collect();
+        Self { columns, schema: Arc::new(Schema::new(fields)), scalars }
+    }
+
+    fn evaluate(&self, source: &Source<'_>, slots: &[u32]) -> Vec<ArrayRef> {
+        let arrays: Vec<ArrayRef> = self
+            .columns
+            .iter()
+            .map(|&column| source.columns[column].read(source.keys, source.grouping, slots))
+            .collect();
+        if let [Scalar::Column(column)] = self.scalars[..] {
+            return vec![Arc::clone(&arrays[column])];
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(slots.len()));
+        match RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options) {
+            Ok(batch) => self.scalars.iter().map(|scalar| scalar.evaluate(&batch)).collect(),
+            Err(_) => Vec::new(),
+        }
+    }
+}
+
+struct Source<'a> {
+    keys: &'a Keys,
+    grouping: &'a Grouping,
+    columns: &'a [GroupColumn],
+}
+
+/// How a statement's output is made of the groups of a view.
+#[derive(Debug, Clone)]
+pub(crate) struct GroupOutput {
+    grouping: usize,
+    columns: Vec<GroupColumn>,
+    having: Option<Stage>,
+    order: Vec<(Stage, bool)>,
+    select: Stage,
+    schema: SchemaRef,
+    limit: Option<usize>,
+    offset: usize,
+}
+
+/// The clauses that follow the groups, over their columns.
+#[derive(Debug)]
+pub(crate) struct Clauses<'a> {
+    pub(crate) having: Option<&'a Scalar>,
+    pub(crate) select: &'a [Scalar],
+    pub(crate) order: &'a [(Scalar, bool)],
+    pub(crate) limit: Option<usize>,
+    pub(crate) offset: usize,
+    pub(crate) schema: &'a SchemaRef,
+}
+
+impl GroupOutput {
+    pub(crate) fn new(
+        grouping: usize,
+        columns: Vec<GroupColumn>,
+        key_type: impl Fn(KeyId) -> DataType,
+        clauses: &Clauses<'_>,
+    ) -> Self {
+        let types: Vec<DataType> = columns.iter().map(|column| column.data_type(&key_type)).collect();
+        let one = |scalar: &Scalar| Stage::new(std::slice::from_ref(scalar), &types);
+        Self {
+            grouping,
+            having: clauses.having.map(one),
+            order: clauses.order.iter().map(|(scalar, descending)| (one(scalar), *descending)).collect(),
+            select: Stage::new(clauses.select, &types),
+            schema: Arc::clone(clauses.schema),
+            limit: clauses.limit,
+            offset: clauses.offset,
+            columns,
+        }
+    }
+
+    /// The rows for these groups, none if there are none.
+    pub(crate) fn rows(&self, keys: &Keys, view: &View, mut slots: Vec<u32>) -> Option<RecordBatch> {
+        let grouping = &view.groupings[self.grouping];
+        let source = Source { keys, grouping, columns: &self.columns };
+        if let Some(having) = &self.having {
+            let passed = having.evaluate(&source, &slots);
+            let passed: &BooleanArray = passed.first()?.as_boolean();
+            let mut index = 0;
+            slots.retain(|_| {
+                let keep = passed.is_valid(index) && passed.value(index);
+                index += 1;
+                keep
+            });
+        }
+        if slots.is_empty() {
+            return None;
+        }
+        let wanted = self.limit.map_or(usize::MAX, |limit| limit.saturating_add(self.offset));
+        let grouped = grouping.index.key().is_some();
+        if let Some(((first, descending), others)) = self.order.split_first() {
+            let values = first.evaluate(&source, &slots).pop()?;
+            let leading = order::leading(&(Arc::clone(&values), *descending), wanted);
+            let values = if leading.len() < slots.len() {
+                let places: UInt64Array = leading.iter().map(|&place| place as u64).collect();
+                slots = leading.iter().map(|&place| slots[place]).collect();
+                arrow_select::take::take(&values, &places, None).ok()?
+            } else {
+                values
+            };
+            let mut sort_keys: Vec<SortKey> = vec![(values, *descending)];
+            for (stage, descending) in others {
+                sort_keys.push((stage.evaluate(&source, &slots).pop()?, *descending));
+            }
+            let mut sorted = order::sorted(&sort_keys, |place| place);
+            let decided = &sorted[..wanted.saturating_add(1).min(sorted.len())];
+            if grouped && order::has_ties(&sort_keys, decided) {
+                let ranks = view.appearance(self.grouping, &slots);
+                sorted = order::sorted(&sort_keys, |place| ranks[slots[place] as usize]);
+            }
+            slots = sorted.into_iter().map(|place| slots[place]).collect();
+        } else if grouped {
+            let ranks = view.appearance(self.grouping, &slots);
+            slots.sort_by_key(|&slot| ranks[slot as usize]);
+        }
+        slots.truncate(wanted);
+        slots.drain(..self.offset.min(slots.len()));
+        if slots.is_empty() {
+            return None;
+        }
+        let arrays = self.select.evaluate(&source, &slots);
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays).ok()
+    }
+
+    pub(crate) const fn grouping(&self) -> usize {
+        self.grouping
+    }
+}

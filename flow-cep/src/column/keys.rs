@@ -1,0 +1,560 @@
+//! Keys: what rows are grouped and counted by, as dense ids that all statements of a stream share.
+//!
+//! A key is an expression (an *atom*) or a pair of keys; a key of three columns is a pair of a pair and an atom. An atom's
+//! ids start after those of null and, for integers, of the small values, which need no table.
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMillisecondType, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type,
+};
+use arrow_array::{
+    AnyDictionaryArray, Array, ArrayRef, BooleanArray, FixedSizeBinaryArray, Float64Array, Int32Array, Int64Array,
+    StringArray,
+};
+use arrow_buffer::{Buffer, NullBuffer};
+use arrow_schema::{DataType, TimeUnit};
+
+use super::interner::{Interner, NONE, Rows, id_from};
+use super::text::TextInterner;
+
+/// Position of a key in [`Keys`].
+pub(crate) type KeyId = usize;
+
+/// Id of null in every atom.
+pub(crate) const NULL: u32 = 0;
+
+/// Integers from 0 to this number less one have ids of their own: ports, protocols, flags and such are never hashed.
+const DIRECT: u32 = 65_536;
+
+/// Values of one expression.
+#[derive(Debug)]
+enum Dictionary {
+    Integer(Interner<u64>),
+    Boolean,
+    Double(Interner<u64>),
+    Address(Interner<[u64; 2]>),
+    Text(TextInterner),
+}
+
+impl Dictionary {
+    /// The id before the first that the table gives.
+    const fn base(&self) -> u32 {
+        match self {
+            Self::Integer(_) => DIRECT + 1,
+            Self::Boolean => 3,
+            Self::Double(_) | Self::Address(_) | Self::Text(_) => 1,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Kind {
+    Atom {
+        input: usize,
+        data_type: DataType,
+        dictionary: Dictionary,
+    },
+    Pair {
+        left: KeyId,
+        right: KeyId,
+        pairs: Interner<u64>,
+    },
+}
+
+/// One key and the ids of the present slice's rows.
+#[derive(Debug)]
+struct Slot {
+    kind: Kind,
+    ids: Vec<u32>,
+    fresh: bool,
+}
+
+/// All keys of a stream. Parts come before the pairs made of them.
+#[derive(Debug)]
+pub(crate) struct Keys {
+    slots: Vec<Slot>,
+    limit: usize,
+    scratch: Scratch,
+}
+
+/// Whether values of a type can be a key.
+pub(crate) fn can_be_key(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Dictionary(_, values) => can_be_key(values),
+        DataType::FixedSizeBinary(length) => *length == 16,
+        other => other.is_integer() || matches!(other, DataType::Boolean | DataType::Float64 | DataType::Utf8 | DataType::Timestamp(..)),
+    }
+}
+
+const fn pack(left: u32, right: u32) -> u64 {
+    ((left as u64) << 32) | right as u64
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the two halves of a packed pair")]
+const fn unpack(pair: u64) -> (u32, u32) {
+    ((pair >> 32) as u32, pair as u32)
+}
+
+fn words(octets: &[u8]) -> [u64; 2] {
+    let mut halves = [0_u64; 2];
+    for (half, octets) in halves.iter_mut().zip(octets.chunks_exact(8)) {
+        let mut word = [0; 8];
+        word.copy_from_slice(octets);
+        *half = u64::from_be_bytes(word);
+    }
+    halves
+}
+
+impl Keys {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { slots: Vec::new(), limit, scratch: Scratch::default() }
+    }
+
+    /// The key of an input expression, the same each time.
+    pub(crate) fn atom(&mut self, input: usize, data_type: &DataType) -> KeyId {
+        let known = self
+            .slots
+            .iter()
+            .position(|slot| matches!(slot.kind, Kind::Atom { input: known, .. } if known == input));
+        if let Some(key) = known {
+            return key;
+        }
+        let data_type = match data_type {
+            DataType::Dictionary(_, values) => values.as_ref().clone(),
+            other => other.clone(),
+        };
+        let dictionary = match &data_type {
+            DataType::FixedSizeBinary(_) => Dictionary::Address(Interner::new(self.limit)),
+            DataType::Utf8 => Dictionary::Text(TextInterner::new(self.limit)),
+            DataType::Boolean => Dictionary::Boolean,
+            DataType::Float64 => Dictionary::Double(Interner::new(self.limit)),
+            _ => Dictionary::Integer(Interner::new(self.limit)),
+        };
+        self.push(Kind::Atom { input, data_type, dictionary })
+    }
+
+    fn push(&mut self, kind: Kind) -> KeyId {
+        self.slots.push(Slot { kind, ids: Vec::new(), fresh: false });
+        self.slots.len() - 1
+    }
+
+    /// The key made of several, the same for any order of them. None for no keys.
+    pub(crate) fn tuple(&mut self, parts: &[KeyId]) -> Option<KeyId> {
+        let mut parts = parts.to_vec();
+        parts.sort_unstable();
+        parts.dedup();
+        let mut parts = parts.into_iter();
+        let mut key = parts.next()?;
+        for right in parts {
+            let known = self.slots.iter().position(|slot| {
+                matches!(slot.kind, Kind::Pair { left, right: second, .. } if left == key && second == right)
+            });
+            key = match known {
+                Some(known) => known,
+                None => {
+                    let pairs = Interner::new(self.limit);
+                    self.push(Kind::Pair { left: key, right, pairs })
+                }
+            };
+        }
+        Some(key)
+    }
+
+    /// The keys that a key is made of, itself included.
+    pub(crate) fn closure(&self, key: KeyId, visit: &mut impl FnMut(KeyId)) {
+        visit(key);
+        if let Kind::Pair { left, right, .. } = self.slots[key].kind {
+            self.closure(left, visit);
+            self.closure(right, visit);
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The input that an atom reads.
+    pub(crate) fn input(&self, key: KeyId) -> Option<usize> {
+        match self.slots[key].kind {
+            Kind::Atom { input, .. } => Some(input),
+            Kind::Pair { .. } => None,
+        }
+    }
+
+    /// Forgets the last slice's ids.
+    pub(crate) fn start(&mut self) {
+        for slot in &mut self.slots {
+            slot.fresh = false;
+        }
+    }
+
+    /// Ids of the present slice's rows; only those of the rows asked for in [`Keys::resolve`] mean something.
+    pub(crate) fn ids(&self, key: KeyId) -> &[u32] {
+        &self.slots[key].ids
+    }
+
+    /// Finds the ids of the selected rows; parts of a pair must have been resolved for these rows before.
+    pub(crate) fn resolve(&mut self, key: KeyId, length: usize, rows: &Rows, values: Option<&ArrayRef>) {
+        let (before, rest) = self.slots.split_at_mut(key);
+        let slot = &mut rest[0];
+        slot.ids.clear();
+        slot.ids.resize(length, NONE);
+        slot.fresh = true;
+        match &mut slot.kind {
+            Kind::Pair { left: left_key, right: right_key, pairs } => {
+                let (left, right) = (&before[*left_key].ids, &before[*right_key].ids);
+                let packed = &mut self.scratch.integers;
+                packed.clear();
+                packed.resize(length, 0);
+                let mut refused = false;
+                rows.each(0, rows.len(), |row| {
+                    refused |= left[row] == NONE || right[row] == NONE;
+                    packed[row] = pack(left[row], right[row]);
+                });
+                if refused {
+                    let kept = (0..rows.len())
+                        .map(|place| id_from(rows.row(place)))
+                        .filter(|&row| left[row as usize] != NONE && right[row as usize] != NONE)
+                        .collect();
+                    pairs.intern(&Rows::Some(kept), packed, &mut slot.ids);
+                } else {
+                    pairs.intern(rows, packed, &mut slot.ids);
+                }
+                for index in 0..pairs.created().len() {
+                    let (left, right) = unpack(pairs.key(pairs.created()[index]));
+                    hold_in(before, *left_key, left);
+                    hold_in(before, *right_key, right);
+                }
+            }
+            Kind::Atom { dictionary, .. } => {
+                if let Some(values) = values {
+                    resolve_atom(dictionary, rows, values, &mut slot.ids, &mut self.scratch);
+                }
+            }
+        }
+    }
+
+    /// Counts a holder of an id.
+    #[inline]
+    pub(crate) fn hold(&mut self, key: KeyId, id: u32) {
+        hold_in(&mut self.slots, key, id);
+    }
+
+    /// Takes a holder off an id.
+    #[inline]
+    pub(crate) fn release(&mut self, key: KeyId, id: u32) {
+        release_in(&mut self.slots, key, id);
+    }
+
+    /// Gives back what nobody holds: pairs first, as they hold their parts.
+    pub(crate) fn sweep(&mut self) {
+        for key in (0..self.slots.len()).rev() {
+            let (before, rest) = self.slots.split_at_mut(key);
+            match &mut rest[0].kind {
+                Kind::Pair { left, right, pairs } => pairs.sweep(|pair| {
+                    let (left_id, right_id) = unpack(pair);
+                    release_in(before, *left, left_id);
+                    release_in(before, *right, right_id);
+                }),
+                Kind::Atom { dictionary, .. } => match dictionary {
+                    Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.sweep(|_| ()),
+                    Dictionary::Address(interner) => interner.sweep(|_| ()),
+                    Dictionary::Text(interner) => interner.sweep(),
+                    Dictionary::Boolean => {}
+                },
+            }
+        }
+    }
+
+    /// One more than the largest id that a key was ever given.
+    pub(crate) fn bound(&self, key: KeyId) -> usize {
+        match &self.slots[key].kind {
+            Kind::Pair { pairs, .. } => pairs.bound(),
+            Kind::Atom { dictionary, .. } => {
+                dictionary.base() as usize
+                    + match dictionary {
+                        Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.bound(),
+                        Dictionary::Address(interner) => interner.bound(),
+                        Dictionary::Text(interner) => interner.bound(),
+                        Dictionary::Boolean => 0,
+                    }
+            }
+        }
+    }
+
+    /// Rows whose key found no room, over all keys.
+    pub(crate) fn refused(&self) -> u64 {
+        self.slots
+            .iter()
+            .map(|slot| match &slot.kind {
+                Kind::Pair { pairs, .. } => pairs.refused(),
+                Kind::Atom { dictionary, .. } => match dictionary {
+                    Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.refused(),
+                    Dictionary::Address(interner) => interner.refused(),
+                    Dictionary::Text(interner) => interner.refused(),
+                    Dictionary::Boolean => 0,
+                },
+            })
+            .sum()
+    }
+
+    /// Of the ids of a key, the ids of one of the atoms that it is made of.
+    pub(crate) fn part(&self, key: KeyId, ids: &[u32], atom: KeyId) -> Vec<u32> {
+        match &self.slots[key].kind {
+            Kind::Atom { .. } => ids.to_vec(),
+            Kind::Pair { left, right, pairs } => {
+                if *right == atom {
+                    return ids.iter().map(|&id| unpack(pairs.key(id)).1).collect();
+                }
+                let lefts: Vec<u32> = ids.iter().map(|&id| unpack(pairs.key(id)).0).collect();
+                self.part(*left, &lefts, atom)
+            }
+        }
+    }
+
+    /// The type in which the language delivers an atom's values.
+    pub(crate) fn delivered_type(&self, atom: KeyId) -> DataType {
+        match &self.slots[atom].kind {
+            Kind::Atom { data_type, .. } => match data_type {
+                DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => DataType::Int32,
+                other if other.is_integer() || matches!(other, DataType::Timestamp(..)) => DataType::Int64,
+                other => other.clone(),
+            },
+            Kind::Pair { .. } => DataType::Null,
+        }
+    }
+
+    /// The values of an atom's ids, in the type in which the language delivers them.
+    pub(crate) fn values(&self, atom: KeyId, ids: &[u32]) -> ArrayRef {
+        let Kind::Atom { data_type, dictionary, .. } = &self.slots[atom].kind else {
+            return Arc::new(Int64Array::new_null(ids.len()));
+        };
+        let valid: Vec<bool> = ids.iter().map(|&id| id != NULL).collect();
+        let nulls = valid.contains(&false).then(|| NullBuffer::from(valid));
+        let base = dictionary.base();
+        match dictionary {
+            Dictionary::Boolean => {
+                Arc::new(BooleanArray::new(ids.iter().map(|&id| id == 2).collect(), nulls))
+            }
+            Dictionary::Integer(interner) => {
+                let value = |id: u32| {
+                    if id < base { i64::from(id) - 1 } else { interner.key(id - base).cast_signed() }
+                };
+                let values: Vec<i64> = ids.iter().map(|&id| value(id)).collect();
+                integer_array(values, nulls, data_type)
+            }
+            Dictionary::Double(interner) => {
+                let value = |id: u32| if id < base { 0.0 } else { f64::from_bits(interner.key(id - base)) };
+                Arc::new(Float64Array::new(ids.iter().map(|&id| value(id)).collect(), nulls))
+            }
+            Dictionary::Address(interner) => {
+                let mut octets = Vec::with_capacity(ids.len() * 16);
+                for &id in ids {
+                    let [high, low] = if id < base { [0, 0] } else { interner.key(id - base) };
+                    octets.extend_from_slice(&high.to_be_bytes());
+                    octets.extend_from_slice(&low.to_be_bytes());
+                }
+                Arc::new(FixedSizeBinaryArray::new(16, Buffer::from_vec(octets), nulls))
+            }
+            Dictionary::Text(interner) => Arc::new(StringArray::from_iter(
+                ids.iter().map(|&id| (id != NULL).then(|| interner.text(id - base))),
+            )),
+        }
+    }
+}
+
+#[inline]
+fn hold_in(slots: &mut [Slot], key: KeyId, id: u32) {
+    match &mut slots[key].kind {
+        Kind::Pair { pairs, .. } => pairs.hold(id),
+        Kind::Atom { dictionary, .. } => {
+            let base = dictionary.base();
+            if id < base {
+                return;
+            }
+            match dictionary {
+                Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.hold(id - base),
+                Dictionary::Address(interner) => interner.hold(id - base),
+                Dictionary::Text(interner) => interner.hold(id - base),
+                Dictionary::Boolean => {}
+            }
+        }
+    }
+}
+
+#[inline]
+fn release_in(slots: &mut [Slot], key: KeyId, id: u32) {
+    match &mut slots[key].kind {
+        Kind::Pair { pairs, .. } => pairs.release(id),
+        Kind::Atom { dictionary, .. } => {
+            let base = dictionary.base();
+            if id < base {
+                return;
+            }
+            match dictionary {
+                Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.release(id - base),
+                Dictionary::Address(interner) => interner.release(id - base),
+                Dictionary::Text(interner) => interner.release(id - base),
+                Dictionary::Boolean => {}
+            }
+        }
+    }
+}
+
+/// Integers in the type in which the language delivers columns of `data_type`.
+#[expect(clippy::cast_possible_truncation, reason = "the values came from a column of at most 32 bits")]
+fn integer_array(values: Vec<i64>, nulls: Option<NullBuffer>, data_type: &DataType) -> ArrayRef {
+    match data_type {
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => {
+            let values: Vec<i32> = values.into_iter().map(|value| value as i32).collect();
+            Arc::new(Int32Array::new(values.into(), nulls))
+        }
+        _ => Arc::new(Int64Array::new(values.into(), nulls)),
+    }
+}
+
+/// Integers of any width as signed 64 bits, by row. Null and other types give zero.
+#[inline(always)]
+pub(crate) fn each_integer(values: &ArrayRef, rows: &Rows, mut visit: impl FnMut(usize, i64)) {
+    macro_rules! primitive {
+        ($type:ty) => {{
+            let values = values.as_primitive::<$type>().values();
+            rows.each(0, rows.len(), |row| visit(row, i64::from(values[row])));
+        }};
+    }
+    match values.data_type() {
+        DataType::Int8 => primitive!(Int8Type),
+        DataType::Int16 => primitive!(Int16Type),
+        DataType::Int32 => primitive!(Int32Type),
+        DataType::Int64 => primitive!(Int64Type),
+        DataType::UInt8 => primitive!(UInt8Type),
+        DataType::UInt16 => primitive!(UInt16Type),
+        DataType::UInt32 => primitive!(UInt32Type),
+        DataType::UInt64 => {
+            let values = values.as_primitive::<UInt64Type>().values();
+            rows.each(0, rows.len(), |row| visit(row, values[row].cast_signed()));
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => primitive!(TimestampMillisecondType),
+        _ => {}
+    }
+}
+
+/// Scratch space of the resolution of atoms.
+#[derive(Debug, Default)]
+struct Scratch {
+    integers: Vec<u64>,
+    addresses: Vec<[u64; 2]>,
+    hashed: Vec<u32>,
+}
+
+fn resolve_atom(dictionary: &mut Dictionary, rows: &Rows, values: &ArrayRef, ids: &mut [u32], scratch: &mut Scratch) {
+    if let Some(dictionary_array) = values.as_any_dictionary_opt() {
+        resolve_dictionary(dictionary, rows, dictionary_array, ids, scratch);
+        return;
+    }
+    let base = dictionary.base();
+    let length = values.len();
+    let nulls = values.nulls().filter(|nulls| nulls.null_count() > 0);
+    let present;
+    let rows = match nulls {
+        None => rows,
+        Some(nulls) => {
+            let (mut some, mut null) = (Vec::new(), Vec::new());
+            rows.each(0, rows.len(), |row| if nulls.is_valid(row) { some.push(id_from(row)) } else { null.push(row) });
+            for row in null {
+                ids[row] = NULL;
+            }
+            present = Rows::Some(some);
+            &present
+        }
+    };
+    match dictionary {
+        Dictionary::Boolean => {
+            let values = values.as_boolean();
+            rows.each(0, rows.len(), |row| ids[row] = 1 + u32::from(values.value(row)));
+        }
+        Dictionary::Integer(interner) => {
+            scratch.integers.clear();
+            scratch.integers.resize(length, 0);
+            scratch.hashed.clear();
+            each_integer(values, rows, |row, value| {
+                if (0..i64::from(DIRECT)).contains(&value) {
+                    ids[row] = id_from(value.cast_unsigned() as usize) + 1;
+                } else {
+                    scratch.integers[row] = value.cast_unsigned();
+                    scratch.hashed.push(id_from(row));
+                }
+            });
+            if !scratch.hashed.is_empty() {
+                let hashed = Rows::Some(std::mem::take(&mut scratch.hashed));
+                interner.intern(&hashed, &scratch.integers, ids);
+                shift(&hashed, ids, base);
+                if let Rows::Some(hashed) = hashed {
+                    scratch.hashed = hashed;
+                }
+            }
+        }
+        Dictionary::Double(interner) => {
+            let values = values.as_primitive::<Float64Type>().values();
+            scratch.integers.clear();
+            scratch.integers.resize(length, 0);
+            rows.each(0, rows.len(), |row| {
+                let value = values[row];
+                let value = if value == 0.0 { 0.0 } else if value.is_nan() { f64::NAN } else { value };
+                scratch.integers[row] = value.to_bits();
+            });
+            interner.intern(rows, &scratch.integers, ids);
+            shift(rows, ids, base);
+        }
+        Dictionary::Address(interner) => {
+            let values = values.as_fixed_size_binary();
+            let octets = &values.value_data()[..length * 16];
+            scratch.addresses.clear();
+            scratch.addresses.resize(length, [0; 2]);
+            rows.each(0, rows.len(), |row| scratch.addresses[row] = words(&octets[row * 16..row * 16 + 16]));
+            interner.intern(rows, &scratch.addresses, ids);
+            shift(rows, ids, base);
+        }
+        Dictionary::Text(interner) => {
+            let values = values.as_string::<i32>();
+            rows.each(0, rows.len(), |row| {
+                let id = interner.enter(values.value(row));
+                ids[row] = if id == NONE { NONE } else { id + base };
+            });
+        }
+    }
+}
+
+/// Moves ids of a table past those that need none.
+fn shift(rows: &Rows, ids: &mut [u32], base: u32) {
+    rows.each(0, rows.len(), |row| {
+        let id = ids[row];
+        ids[row] = if id == NONE { NONE } else { id + base };
+    });
+}
+
+/// Resolves the values of a dictionary that the rows use, each once.
+fn resolve_dictionary(
+    dictionary: &mut Dictionary,
+    rows: &Rows,
+    values: &dyn AnyDictionaryArray,
+    ids: &mut [u32],
+    scratch: &mut Scratch,
+) {
+    let codes = values.normalized_keys();
+    let entries = values.values();
+    let mut used = vec![false; entries.len()];
+    let valid = |row: usize| values.is_valid(row) && !entries.is_empty();
+    rows.each(0, rows.len(), |row| {
+        if valid(row) {
+            used[codes[row]] = true;
+        }
+    });
+    let listed = (0..entries.len()).filter(|&code| used[code]).map(id_from).collect();
+    let mut entry_ids = vec![NONE; entries.len()];
+    resolve_atom(dictionary, &Rows::Some(listed), entries, &mut entry_ids, scratch);
+    rows.each(0, rows.len(), |row| ids[row] = if valid(row) { entry_ids[codes[row]] } else { NULL });
+}

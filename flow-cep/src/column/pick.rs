@@ -1,0 +1,140 @@
+//! Statements that select the rows of a batch: `order by` with `limit` keeps only what may be delivered.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow_schema::SchemaRef;
+
+use super::interner::{Rows, id_from};
+use super::order::{self, SortKey};
+
+/// Rows over which the kept candidates are thinned out again.
+const THIN_ROWS: usize = 4096;
+
+/// The rows of the present batch that may be delivered.
+#[derive(Debug)]
+pub(crate) struct RowOutput {
+    /// Inputs of the event.
+    having: Option<usize>,
+    select: Vec<usize>,
+    order: Vec<(usize, bool)>,
+    limit: Option<usize>,
+    offset: usize,
+    schema: SchemaRef,
+    /// Pieces in the order of arrival: the order's columns, then the select's.
+    pieces: Vec<Vec<ArrayRef>>,
+    rows: usize,
+}
+
+impl RowOutput {
+    pub(crate) fn new(
+        having: Option<usize>,
+        select: Vec<usize>,
+        order: Vec<(usize, bool)>,
+        (limit, offset): (Option<usize>, usize),
+        schema: &SchemaRef,
+    ) -> Self {
+        Self { having, select, order, limit, offset, schema: Arc::clone(schema), pieces: Vec::new(), rows: 0 }
+    }
+
+    fn wanted(&self) -> usize {
+        self.limit.map_or(usize::MAX, |limit| limit.saturating_add(self.offset))
+    }
+
+    /// Considers the rows between two places of the selection.
+    pub(crate) fn add(&mut self, input: &mut impl FnMut(usize) -> ArrayRef, rows: &Rows, (from, to): (usize, usize)) {
+        let wanted = self.wanted();
+        if self.order.is_empty() && self.rows >= wanted {
+            return;
+        }
+        let mut places = Vec::with_capacity(to - from);
+        rows.each(from, to, |row| places.push(id_from(row)));
+        if let Some(having) = self.having {
+            let truth = super::scalar::truth(&input(having));
+            places.retain(|&row| truth.value(row as usize));
+        }
+        let mut places = UInt32Array::from(places);
+        let mut first = None;
+        if let Some(&(column, descending)) = self.order.first() {
+            let Ok(values) = arrow_select::take::take(&input(column), &places, None) else { return };
+            let leading = order::leading(&(Arc::clone(&values), descending), wanted);
+            if leading.len() < places.len() {
+                let kept: UInt32Array = leading.iter().map(|&place| id_from(place)).collect();
+                places = leading.iter().map(|&place| places.value(place)).collect();
+                first = arrow_select::take::take(&values, &kept, None).ok();
+            } else {
+                first = Some(values);
+            }
+        } else if self.limit.is_some() {
+            places = places.slice(0, places.len().min(wanted - self.rows));
+        }
+        if places.is_empty() {
+            return;
+        }
+        let others = self.order.iter().map(|(column, _)| *column).skip(1).chain(self.select.iter().copied());
+        let mut piece: Vec<ArrayRef> = first.into_iter().collect();
+        for column in others {
+            let Ok(values) = arrow_select::take::take(&input(column), &places, None) else { return };
+            piece.push(values);
+        }
+        self.rows += places.len();
+        self.pieces.push(piece);
+        if self.limit.is_some() && self.rows > THIN_ROWS.max(wanted.saturating_mul(4)) {
+            if let Some(kept) = self.sorted() {
+                self.rows = kept.first().map_or(0, |column| column.len());
+                self.pieces = vec![kept];
+            }
+        }
+    }
+
+    /// The columns of the rows kept so far, in order and no more than wanted. Sorted rows stay before later ones that are
+    /// equal to them, so that ties keep the order of arrival.
+    fn sorted(&self) -> Option<Vec<ArrayRef>> {
+        let columns = self.pieces.first()?.len();
+        let mut whole = Vec::with_capacity(columns);
+        for column in 0..columns {
+            let parts: Vec<&dyn Array> = self.pieces.iter().map(|piece| piece[column].as_ref()).collect();
+            whole.push(if let [part] = parts[..] { part.slice(0, part.len()) } else { arrow_select::concat::concat(&parts).ok()? });
+        }
+        let wanted = self.wanted();
+        if self.order.is_empty() {
+            return Some(whole.into_iter().map(|column| column.slice(0, column.len().min(wanted))).collect());
+        }
+        let leading = match (whole.first(), self.order.first()) {
+            (Some(values), Some((_, descending))) => order::leading(&(Arc::clone(values), *descending), wanted),
+            _ => return None,
+        };
+        let mut places: UInt32Array = leading.into_iter().map(id_from).collect();
+        let keys: Option<Vec<SortKey>> = whole
+            .iter()
+            .zip(&self.order)
+            .map(|(values, (_, descending))| Some((arrow_select::take::take(values, &places, None).ok()?, *descending)))
+            .collect();
+        let sorted = order::sorted(&keys?, |place| place);
+        places = sorted.into_iter().take(wanted).map(|place| places.value(place)).collect();
+        whole.iter().map(|column| arrow_select::take::take(column, &places, None).ok()).collect()
+    }
+
+    /// The rows of the batch, none if there are none; starts the next batch.
+    pub(crate) fn finish(&mut self) -> Option<RecordBatch> {
+        let columns = self.sorted();
+        self.pieces.clear();
+        self.rows = 0;
+        let columns = columns?;
+        let rows = columns.first().map_or(0, |column| column.len());
+        if rows <= self.offset {
+            return None;
+        }
+        let columns: Result<Vec<ArrayRef>, _> = columns
+            .into_iter()
+            .skip(self.order.len())
+            .zip(self.schema.fields())
+            .map(|(column, field)| {
+                let column = column.slice(self.offset, rows - self.offset);
+                if column.data_type() == field.data_type() { Ok(column) } else { arrow_cast::cast(&column, field.data_type()) }
+            })
+            .collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(rows - self.offset));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns.ok()?, &options).ok()
+    }
+}

@@ -1,0 +1,70 @@
+//! What the columnar runtime can be asked: the shape of a statement, expressions resolved.
+
+use arrow_schema::SchemaRef;
+
+use super::scalar::Scalar;
+
+/// A statement in a shape that runs column by column.
+#[derive(Debug, Clone)]
+pub(crate) struct Query {
+    /// Conditions that a row must meet, all of them.
+    pub(crate) filter: Vec<Scalar>,
+    pub(crate) window: Window,
+    pub(crate) body: Body,
+    /// Order of the output; over the same columns as the body's select.
+    pub(crate) order: Vec<(Scalar, bool)>,
+    pub(crate) limit: Option<usize>,
+    pub(crate) offset: usize,
+    pub(crate) output: Output,
+    /// Columns of the delivered rows.
+    pub(crate) schema: SchemaRef,
+}
+
+/// Which rows a statement looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Window {
+    /// `#time(T)`.
+    Time { span_ms: i64 },
+    /// `#time_batch(T)`, its grid and its keywords.
+    TimeBatch { span_ms: i64, reference_ms: Option<i64>, eager: bool, forced: bool },
+    /// No window, or `#keepall` with aggregates.
+    Whole,
+}
+
+/// When rows are delivered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// `output snapshot every T`.
+    Snapshot { every_ms: i64 },
+    /// With each batch of the window.
+    Batch,
+}
+
+/// What the rows of the output are.
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    /// One row for each group. `having`, `select` and the order read the columns: first the keys, then the aggregates.
+    Groups { keys: Vec<Scalar>, aggregates: Vec<Aggregate>, having: Option<Scalar>, select: Vec<Scalar> },
+    /// The rows themselves. `select` and the order read the columns of the event.
+    Rows { having: Option<Scalar>, select: Vec<Scalar> },
+}
+
+/// An aggregate over the rows of a group.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Aggregate {
+    pub(crate) function: Function,
+    /// Over the columns of the event; null takes no part. None counts rows.
+    pub(crate) argument: Option<Scalar>,
+}
+
+/// Aggregate functions that have a columnar form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Function {
+    Count,
+    CountDistinct,
+    Sum,
+    Average,
+    Smallest,
+    Largest,
+    Deviation,
+}

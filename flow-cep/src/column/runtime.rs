@@ -1,0 +1,547 @@
+//! All columnar statements of one stream, side by side over the same slices.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_buffer::BooleanBuffer;
+use arrow_schema::{DataType, SchemaRef};
+
+use super::emit::{Clauses, GroupColumn, GroupOutput};
+use super::interner::{Rows, id_from};
+use super::keys::{KeyId, Keys};
+use super::numbers::Numbers;
+use super::pick::RowOutput;
+use super::query::{Body, Function, Output, Query, Window};
+use super::scalar::Scalar;
+use super::view::{Keeping, View};
+
+/// Rows that are worked on at a time: their ids and slots stay in the first-level cache.
+const SLICE_ROWS: usize = 1024;
+
+/// What a statement gives at an instant: rows, or the news that there are none.
+#[derive(Debug, Clone)]
+pub(crate) struct Emission {
+    /// Position of the statement in the order of [`Runtime::add`].
+    pub(crate) statement: usize,
+    pub(crate) time_ms: i64,
+    pub(crate) rows: Option<RecordBatch>,
+}
+
+/// Expressions over the stream's columns, each evaluated once for a slice.
+#[derive(Debug, Default)]
+struct Inputs {
+    scalars: Vec<Scalar>,
+    arrays: Vec<Option<ArrayRef>>,
+    /// By argument: the input and its numbers.
+    numbers: Vec<(usize, Numbers)>,
+}
+
+impl Inputs {
+    fn input(&mut self, scalar: &Scalar) -> usize {
+        if let Some(input) = self.scalars.iter().position(|known| known == scalar) {
+            return input;
+        }
+        self.scalars.push(scalar.clone());
+        self.arrays.push(None);
+        self.scalars.len() - 1
+    }
+
+    /// The place among the numbers of an input.
+    fn number(&mut self, input: usize, double: bool) -> usize {
+        if let Some(number) = self.numbers.iter().position(|(known, _)| *known == input) {
+            return number;
+        }
+        self.numbers.push((input, Numbers::new(double)));
+        self.numbers.len() - 1
+    }
+
+    fn array(&mut self, input: usize, slice: &RecordBatch) -> ArrayRef {
+        let array = self.arrays[input].get_or_insert_with(|| self.scalars[input].evaluate(slice));
+        Arc::clone(array)
+    }
+}
+
+/// A set of conditions and the rows of the present slice that meet them.
+#[derive(Debug)]
+struct Filter {
+    /// Inputs; none for all rows.
+    conditions: Vec<usize>,
+    mask: Option<BooleanBuffer>,
+    rows: Rows,
+}
+
+/// A statement on a view: what it outputs and when next.
+#[derive(Debug)]
+struct GroupClient {
+    statement: usize,
+    output: GroupOutput,
+    every_ms: Option<i64>,
+    next_ms: Option<i64>,
+}
+
+/// A statement that selects the rows of batches.
+#[derive(Debug)]
+struct RowClient {
+    statement: usize,
+    output: RowOutput,
+}
+
+/// The grid of `#time_batch`.
+#[derive(Debug)]
+struct Grid {
+    span_ms: i64,
+    anchor_ms: Option<i64>,
+    forced: bool,
+    next_ms: Option<i64>,
+    /// Rows of the batch before.
+    last_rows: usize,
+}
+
+impl Grid {
+    /// The first instant of the grid after a time.
+    fn after(&self, time_ms: i64) -> i64 {
+        let anchor = self.anchor_ms.unwrap_or(time_ms);
+        let passed = time_ms.saturating_sub(anchor).rem_euclid(self.span_ms);
+        time_ms.saturating_sub(passed).saturating_add(self.span_ms)
+    }
+
+    fn arrive(&mut self, time_ms: i64) {
+        if self.next_ms.is_none() {
+            self.anchor_ms.get_or_insert(time_ms);
+            self.next_ms = Some(self.after(time_ms));
+        }
+    }
+}
+
+/// A view, its clock, and the statements that read it.
+#[derive(Debug)]
+struct Runner {
+    filter: usize,
+    window: Window,
+    view: View,
+    /// By argument of the view: its place among the inputs' numbers.
+    numbers: Vec<usize>,
+    grid: Option<Grid>,
+    groups: Vec<GroupClient>,
+    rows: Vec<RowClient>,
+}
+
+/// The statements of a stream that run column by column.
+#[derive(Debug)]
+pub(crate) struct Runtime {
+    schema: SchemaRef,
+    inputs: Inputs,
+    filters: Vec<Filter>,
+    keys: Keys,
+    /// By key: the filters whose rows need its ids.
+    key_users: Vec<Vec<usize>>,
+    /// By number of the inputs: the filters whose rows need it.
+    number_users: Vec<Vec<usize>>,
+    runners: Vec<Runner>,
+    statements: usize,
+    emissions: Vec<Emission>,
+}
+
+impl Runtime {
+    /// A runtime for rows of this schema, which refuses more than `limit` keys of a kind.
+    pub(crate) fn new(schema: SchemaRef, limit: usize) -> Self {
+        Self {
+            schema,
+            inputs: Inputs::default(),
+            filters: Vec::new(),
+            keys: Keys::new(limit),
+            key_users: Vec::new(),
+            number_users: Vec::new(),
+            runners: Vec::new(),
+            statements: 0,
+            emissions: Vec::new(),
+        }
+    }
+
+    /// Adds a statement that is deployed at `now_ms`; only before the first row. Returns its position.
+    pub(crate) fn add(&mut self, query: &Query, now_ms: i64) -> usize {
+        let filter = self.filter(&query.filter);
+        let runner = self.runner(filter, query.window, now_ms);
+        let statement = self.statements;
+        self.statements += 1;
+        match &query.body {
+            Body::Rows { having, select } => {
+                let mut input = |scalar: &Scalar| self.inputs.input(scalar);
+                let output = RowOutput::new(
+                    having.as_ref().map(&mut input),
+                    select.iter().map(&mut input).collect(),
+                    query.order.iter().map(|(scalar, descending)| (input(scalar), *descending)).collect(),
+                    (query.limit, query.offset),
+                    &query.schema,
+                );
+                self.runners[runner].rows.push(RowClient { statement, output });
+            }
+            Body::Groups { keys, aggregates, having, select } => {
+                let atoms: Vec<KeyId> = keys.iter().map(|key| self.atom(key)).collect();
+                let key = self.keys.tuple(&atoms);
+                let grouping = self.grouping(runner, key);
+                let mut columns: Vec<GroupColumn> = atoms.iter().map(|&atom| GroupColumn::Key(atom)).collect();
+                for aggregate in aggregates {
+                    let column = self.aggregate(runner, grouping, &atoms, aggregate.function, aggregate.argument.as_ref());
+                    columns.push(column);
+                }
+                let clauses = Clauses {
+                    having: having.as_ref(),
+                    select,
+                    order: &query.order,
+                    limit: query.limit,
+                    offset: query.offset,
+                    schema: &query.schema,
+                };
+                let key_type = |key: KeyId| self.keys.delivered_type(key);
+                let output = GroupOutput::new(grouping, columns, key_type, &clauses);
+                let every_ms = match query.output {
+                    Output::Snapshot { every_ms } => Some(every_ms),
+                    Output::Batch => None,
+                };
+                self.runners[runner].groups.push(GroupClient { statement, output, every_ms, next_ms: None });
+            }
+        }
+        self.find_users();
+        statement
+    }
+
+    fn filter(&mut self, conditions: &[Scalar]) -> usize {
+        let mut conditions: Vec<usize> = conditions.iter().map(|scalar| self.inputs.input(scalar)).collect();
+        conditions.sort_unstable();
+        conditions.dedup();
+        if let Some(filter) = self.filters.iter().position(|filter| filter.conditions == conditions) {
+            return filter;
+        }
+        self.filters.push(Filter { conditions, mask: None, rows: Rows::All(0) });
+        self.filters.len() - 1
+    }
+
+    fn runner(&mut self, filter: usize, window: Window, now_ms: i64) -> usize {
+        let known = |runner: &Runner| runner.filter == filter && runner.window == window;
+        if let Some(runner) = self.runners.iter().position(known) {
+            return runner;
+        }
+        let (keeping, grid) = match window {
+            Window::Time { span_ms } => (Keeping::Sliding { span_ms }, None),
+            Window::Whole => (Keeping::Together, None),
+            Window::TimeBatch { span_ms, reference_ms, eager, forced } => {
+                let mut grid = Grid { span_ms, anchor_ms: reference_ms, forced, next_ms: None, last_rows: 0 };
+                if eager {
+                    grid.arrive(now_ms);
+                }
+                (Keeping::Together, Some(grid))
+            }
+        };
+        self.runners.push(Runner {
+            filter,
+            window,
+            view: View::new(keeping),
+            numbers: Vec::new(),
+            grid,
+            groups: Vec::new(),
+            rows: Vec::new(),
+        });
+        self.runners.len() - 1
+    }
+
+    fn atom(&mut self, key: &Scalar) -> KeyId {
+        let input = self.inputs.input(key);
+        self.keys.atom(input, &key.data_type(&self.schema))
+    }
+
+    fn grouping(&mut self, runner: usize, key: Option<KeyId>) -> usize {
+        let groupings = &mut self.runners[runner].view.groupings;
+        if let Some(grouping) = groupings.iter().position(|grouping| grouping.index.key() == key) {
+            return grouping;
+        }
+        groupings.push(super::groups::Grouping::new(key));
+        groupings.len() - 1
+    }
+
+    fn aggregate(
+        &mut self,
+        runner: usize,
+        grouping: usize,
+        atoms: &[KeyId],
+        function: Function,
+        argument: Option<&Scalar>,
+    ) -> GroupColumn {
+        let mut number = None;
+        let mut distinct = None;
+        if let Some(argument) = argument {
+            if function == Function::CountDistinct {
+                let atom = self.atom(argument);
+                let member: Vec<KeyId> = atoms.iter().copied().chain([atom]).collect();
+                distinct = Some((atom, self.keys.tuple(&member)));
+            } else {
+                let double = matches!(argument.data_type(&self.schema), DataType::Float64 | DataType::Float32);
+                let input = self.inputs.input(argument);
+                let place = self.inputs.number(input, double);
+                let runner = &mut self.runners[runner];
+                let argument = runner.view.argument(input, double);
+                if runner.numbers.len() == argument {
+                    runner.numbers.push(place);
+                }
+                number = Some((argument, double));
+            }
+        }
+        GroupColumn::aggregate(function, &mut self.runners[runner].view.groupings[grouping], number, distinct)
+    }
+
+    /// Finds out which filters' rows need which keys and numbers.
+    fn find_users(&mut self) {
+        let mut key_users = vec![Vec::new(); self.keys.len()];
+        let mut number_users = vec![Vec::new(); self.inputs.numbers.len()];
+        for runner in &self.runners {
+            for grouping in &runner.view.groupings {
+                let members = grouping.members.iter().map(|members| &members.index);
+                for index in std::iter::once(&grouping.index).chain(members) {
+                    if let Some(key) = index.key() {
+                        self.keys.closure(key, &mut |key| key_users[key].push(runner.filter));
+                    }
+                }
+                for members in &grouping.members {
+                    key_users[members.atom].push(runner.filter);
+                }
+            }
+            for &number in &runner.numbers {
+                number_users[number].push(runner.filter);
+            }
+        }
+        for users in key_users.iter_mut().chain(&mut number_users) {
+            users.sort_unstable();
+            users.dedup();
+        }
+        self.key_users = key_users;
+        self.number_users = number_users;
+    }
+
+    /// Takes rows in the order of their times.
+    pub(crate) fn push(&mut self, batch: &RecordBatch, times: &[i64]) {
+        let mut from = 0;
+        while from < times.len() {
+            let length = SLICE_ROWS.min(times.len() - from);
+            self.push_slice(&batch.slice(from, length), &times[from..from + length]);
+            from += length;
+        }
+    }
+
+    fn push_slice(&mut self, slice: &RecordBatch, times: &[i64]) {
+        let length = times.len();
+        self.inputs.arrays.fill(None);
+        for index in 0..self.filters.len() {
+            let mut mask: Option<BooleanBuffer> = None;
+            for place in 0..self.filters[index].conditions.len() {
+                let condition = self.filters[index].conditions[place];
+                let truth = super::scalar::truth(&self.inputs.array(condition, slice));
+                mask = Some(match mask {
+                    Some(mask) => &mask & &truth,
+                    None => truth,
+                });
+            }
+            let filter = &mut self.filters[index];
+            filter.rows = selection(mask.as_ref(), length);
+            filter.mask = mask;
+        }
+        self.keys.start();
+        for key in 0..self.keys.len() {
+            if self.key_users[key].is_empty() {
+                continue;
+            }
+            let values = self.keys.input(key).map(|input| self.inputs.array(input, slice));
+            let united;
+            let rows = match self.key_users[key][..] {
+                [filter] => &self.filters[filter].rows,
+                ref users => {
+                    united = union(&self.filters, users, length);
+                    &united
+                }
+            };
+            self.keys.resolve(key, length, rows, values.as_ref());
+        }
+        for number in 0..self.inputs.numbers.len() {
+            let array = self.inputs.array(self.inputs.numbers[number].0, slice);
+            let rows = match self.number_users[number][..] {
+                [filter] => &self.filters[filter].rows,
+                _ => &Rows::All(length),
+            };
+            self.inputs.numbers[number].1.read(&array, rows);
+        }
+        for runner in &mut self.runners {
+            let rows = &self.filters[runner.filter].rows;
+            if rows.len() > 0 || runner.next_ms().is_some_and(|next| next <= times[length - 1]) {
+                runner.run(&mut self.keys, &mut self.inputs, slice, times, rows, &mut self.emissions);
+            }
+        }
+        self.keys.sweep();
+    }
+
+    /// Lets time pass up to and including an instant.
+    pub(crate) fn advance(&mut self, now_ms: i64) {
+        for runner in &mut self.runners {
+            while let Some(due) = runner.next_ms().filter(|&due| due <= now_ms) {
+                runner.fire(&mut self.keys, due, &mut self.emissions);
+            }
+        }
+        self.keys.sweep();
+    }
+
+    /// The next instant at which something is due.
+    pub(crate) fn next_deadline(&self) -> Option<i64> {
+        self.runners.iter().filter_map(Runner::next_ms).min()
+    }
+
+    /// What the statements gave since the last call, in the order of time.
+    pub(crate) fn take(&mut self) -> Vec<Emission> {
+        let mut emissions = std::mem::take(&mut self.emissions);
+        emissions.sort_by_key(|emission| (emission.time_ms, emission.statement));
+        emissions
+    }
+}
+
+/// The rows that a mask selects.
+fn selection(mask: Option<&BooleanBuffer>, length: usize) -> Rows {
+    match mask {
+        None => Rows::All(length),
+        Some(mask) => {
+            let mut rows = Vec::with_capacity(mask.count_set_bits());
+            rows.extend(mask.set_indices().map(id_from));
+            Rows::Some(rows)
+        }
+    }
+}
+
+/// The rows that any of the filters lets through.
+fn union(filters: &[Filter], users: &[usize], length: usize) -> Rows {
+    let mut mask: Option<BooleanBuffer> = None;
+    for &user in users {
+        let Some(other) = &filters[user].mask else { return Rows::All(length) };
+        mask = Some(match mask {
+            Some(mask) => &mask | other,
+            None => other.clone(),
+        });
+    }
+    selection(mask.as_ref(), length)
+}
+
+impl Runner {
+    fn next_ms(&self) -> Option<i64> {
+        let clients = self.groups.iter().filter_map(|client| client.next_ms).min();
+        let grid = self.grid.as_ref().and_then(|grid| grid.next_ms);
+        clients.into_iter().chain(grid).min()
+    }
+
+    /// Takes the selected rows of a slice, stepping through what falls due between them.
+    fn run(
+        &mut self,
+        keys: &mut Keys,
+        inputs: &mut Inputs,
+        slice: &RecordBatch,
+        times: &[i64],
+        rows: &Rows,
+        emissions: &mut Vec<Emission>,
+    ) {
+        let mut from = 0;
+        loop {
+            if from < rows.len() {
+                let time = times[rows.row(from)];
+                // What is due before the row comes first; it may be that which anchors the clocks.
+                if self.next_ms().is_none_or(|due| time < due) {
+                    self.arrive(time);
+                }
+            }
+            let due = self.next_ms();
+            let to = match due {
+                None => rows.len(),
+                Some(due) if times[times.len() - 1] < due => rows.len(),
+                Some(due) => rows.before(times.partition_point(|&time| time < due)),
+            };
+            if to > from {
+                self.add(keys, inputs, slice, times, rows, (from, to));
+                from = to;
+            }
+            match due {
+                Some(due) if due <= times[times.len() - 1] => self.fire(keys, due, emissions),
+                _ => break,
+            }
+        }
+        if self.grid.is_none() {
+            self.view.expire(keys, times[times.len() - 1]);
+        }
+    }
+
+    /// Starts the clocks that the first row starts.
+    fn arrive(&mut self, time_ms: i64) {
+        if let Some(grid) = &mut self.grid {
+            grid.arrive(time_ms);
+        }
+        for client in &mut self.groups {
+            if let (Some(every), None) = (client.every_ms, client.next_ms) {
+                client.next_ms = Some(time_ms.saturating_add(every));
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        keys: &mut Keys,
+        inputs: &mut Inputs,
+        slice: &RecordBatch,
+        times: &[i64],
+        rows: &Rows,
+        span: (usize, usize),
+    ) {
+        for client in &mut self.rows {
+            client.output.add(&mut |input| inputs.array(input, slice), rows, span);
+        }
+        let numbers: Vec<&Numbers> = self.numbers.iter().map(|&number| &inputs.numbers[number].1).collect();
+        self.view.add(keys, times, rows, span, &numbers);
+    }
+
+    /// Does what is due at an instant: expiry comes before output.
+    fn fire(&mut self, keys: &mut Keys, due_ms: i64, emissions: &mut Vec<Emission>) {
+        self.view.expire(keys, due_ms);
+        for client in &mut self.groups {
+            if client.next_ms == Some(due_ms) {
+                client.next_ms = client.every_ms.map(|every| due_ms.saturating_add(every));
+                let grouping = &self.view.groupings[client.output.grouping()];
+                let slots = if grouping.index.key().is_some() { grouping.live() } else { vec![0] };
+                let rows = client.output.rows(keys, &self.view, slots);
+                emissions.push(Emission { statement: client.statement, time_ms: due_ms, rows });
+            }
+        }
+        if self.grid.as_ref().is_some_and(|grid| grid.next_ms == Some(due_ms)) {
+            self.end_batch(keys, due_ms, emissions);
+        }
+    }
+
+    fn end_batch(&mut self, keys: &mut Keys, due_ms: i64, emissions: &mut Vec<Emission>) {
+        let Some(grid) = &mut self.grid else { return };
+        let rows = std::mem::take(&mut self.view.rows);
+        let some = rows > 0 || grid.last_rows > 0 || grid.forced;
+        grid.next_ms = some.then(|| due_ms.saturating_add(grid.span_ms));
+        grid.last_rows = rows;
+        let forced = grid.forced;
+        if !some {
+            return;
+        }
+        for client in &self.groups {
+            let grouping = &self.view.groupings[client.output.grouping()];
+            let slots = if grouping.index.key().is_some() { grouping.held() } else { vec![0] };
+            let rows = client.output.rows(keys, &self.view, slots);
+            if rows.is_some() || forced {
+                emissions.push(Emission { statement: client.statement, time_ms: due_ms, rows });
+            }
+        }
+        for client in &mut self.rows {
+            let rows = client.output.finish();
+            if rows.is_some() || forced {
+                emissions.push(Emission { statement: client.statement, time_ms: due_ms, rows });
+            }
+        }
+        for grouping in &mut self.view.groupings {
+            grouping.turn(keys);
+        }
+    }
+}
