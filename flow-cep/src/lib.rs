@@ -46,6 +46,7 @@
 
 pub mod engine;
 mod error;
+mod column;
 pub mod event_type;
 pub mod expr;
 pub mod plan;

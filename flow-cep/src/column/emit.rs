@@ -30,17 +30,6 @@ pub(crate) enum GroupColumn {
 }
 
 impl GroupColumn {
-    fn data_type(&self, key_type: impl Fn(KeyId) -> DataType) -> DataType {
-        match self {
-            Self::Key(key) => key_type(*key),
-            Self::Rows | Self::Count { .. } | Self::Distinct { .. } => DataType::Int64,
-            Self::Sum { double, .. } | Self::Extreme { double, .. } => {
-                if *double { DataType::Float64 } else { DataType::Int64 }
-            }
-            Self::Average { .. } | Self::Deviation { .. } => DataType::Float64,
-        }
-    }
-
     /// The column for an aggregate; makes its cells in the grouping.
     pub(crate) fn aggregate(
         function: Function,
@@ -155,10 +144,20 @@ impl Stage {
         let arrays: Vec<ArrayRef> = self
             .columns
             .iter()
-            .map(|&column| source.columns[column].read(source.keys, source.grouping, slots))
+            .zip(self.schema.fields())
+            .map(|(&column, field)| {
+                let array = source.columns[column].read(source.keys, source.grouping, slots);
+                if array.data_type() == field.data_type() {
+                    return array;
+                }
+                // The language may call a narrower type the result; a smallest or largest of it always fits.
+                arrow_cast::cast(&array, field.data_type()).unwrap_or(array)
+            })
             .collect();
-        if let [Scalar::Column(column)] = self.scalars[..] {
-            return vec![Arc::clone(&arrays[column])];
+        if let [scalar] = &self.scalars[..] {
+            if let Some(column) = scalar.as_column() {
+                return vec![Arc::clone(&arrays[column])];
+            }
         }
         let options = RecordBatchOptions::new().with_row_count(Some(slots.len()));
         match RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options) {
@@ -199,19 +198,19 @@ pub(crate) struct Clauses<'a> {
 }
 
 impl GroupOutput {
+    /// `types` are those of the columns.
     pub(crate) fn new(
         grouping: usize,
         columns: Vec<GroupColumn>,
-        key_type: impl Fn(KeyId) -> DataType,
+        types: &[DataType],
         clauses: &Clauses<'_>,
     ) -> Self {
-        let types: Vec<DataType> = columns.iter().map(|column| column.data_type(&key_type)).collect();
-        let one = |scalar: &Scalar| Stage::new(std::slice::from_ref(scalar), &types);
+        let one = |scalar: &Scalar| Stage::new(std::slice::from_ref(scalar), types);
         Self {
             grouping,
             having: clauses.having.map(one),
             order: clauses.order.iter().map(|(scalar, descending)| (one(scalar), *descending)).collect(),
-            select: Stage::new(clauses.select, &types),
+            select: Stage::new(clauses.select, types),
             schema: Arc::clone(clauses.schema),
             limit: clauses.limit,
             offset: clauses.offset,

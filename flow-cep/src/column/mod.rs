@@ -6,6 +6,7 @@ mod numbers;
 mod text;
 mod order;
 mod view;
+mod compile;
 mod emit;
 mod query;
 mod scalar;

@@ -78,47 +78,54 @@ fn generate(n: usize, rate: f64) -> (SchemaRef, Vec<RecordBatch>) {
     (schema, out)
 }
 
-fn i32s(a: &ArrayRef) -> &[i32] { a.as_primitive::<Int32Type>().values() }
-fn i64s(a: &ArrayRef) -> &[i64] { a.as_primitive::<Int64Type>().values() }
-fn b(it: impl Iterator<Item = bool>) -> ArrayRef { Arc::new(BooleanArray::from_iter(it.map(Some))) }
-fn bb(v: &[i32], f: impl Fn(i32) -> bool) -> ArrayRef { Arc::new(BooleanArray::new(arrow_buffer::BooleanBuffer::collect_bool(v.len(), |i| f(v[i])), None)) }
-fn c(name: &str) -> Scalar { Scalar::Column(COLS.iter().position(|c| *c == name).unwrap()) }
+
+use crate::expr::{Expr, Node};
+use crate::syntax::ast::BinaryOp as B;
+use crate::value::{Type, Value};
 fn ci(name: &str) -> usize { COLS.iter().position(|c| *c == name).unwrap() }
-fn agg(function: Function, x: &str) -> Aggregate { Aggregate { function, argument: if x.is_empty() { None } else { Some(c(x)) } } }
+fn col(name: &str) -> Expr { let of = match name { "srcIp"|"dstIp" => Type::Address, "srcInternal"|"dstInternal" => Type::Bool, "bytes"|"packets"|"ts"|"firstMs"|"lastMs" => Type::Long, _ => Type::Int }; Expr { node: Node::Column { stream: 0, column: ci(name) }, of } }
+fn gcol(i: usize, of: Type) -> Expr { Expr { node: Node::Column { stream: 0, column: i }, of } }
+fn int(v: i32) -> Expr { Expr { node: Node::Literal(Value::Int(v)), of: Type::Int } }
+fn long(v: i64) -> Expr { Expr { node: Node::Literal(Value::Long(v)), of: Type::Long } }
+fn cmp(op: B, a: Expr, b: Expr) -> Expr { Expr { node: Node::Compare(op, Box::new(a), Box::new(b)), of: Type::Bool } }
+fn ar(op: B, a: Expr, b: Expr) -> Expr { let of = a.of.clone(); Expr { node: Node::Arithmetic(op, Box::new(a), Box::new(b)), of } }
+fn dbl(a: Expr) -> Expr { Expr { node: Node::Convert(Box::new(a)), of: Type::Double } }
+fn s(e: Expr) -> Scalar { Scalar::new(&e).unwrap() }
+fn c(name: &str) -> Scalar { s(col(name)) }
+fn agg(function: Function, x: &str) -> Aggregate { Aggregate { function, argument: if x.is_empty() { None } else { Some(c(x)) }, of: DataType::Int64 } }
 fn schema(names: &[(&str, DataType)]) -> SchemaRef { Arc::new(Schema::new(names.iter().map(|(n, t)| Field::new(*n, t.clone(), true)).collect::<Vec<_>>())) }
+fn gs(n: usize) -> Vec<Scalar> { (0..n).map(|i| s(gcol(i, Type::Long))).collect() }
+fn lg(i: usize) -> Scalar { s(gcol(i, Type::Long)) }
 
 fn statements() -> Vec<(&'static str, Query)> {
     let a16 = DataType::FixedSizeBinary(16);
     let i = DataType::Int64;
-    let bo = DataType::Boolean;
-    let proto6 = Scalar::Function("proto6", vec![ci("proto")], |a| bb(i32s(&a[0]), |x| x == 6), bo.clone());
-    let p1f = vec![c("srcInternal"),
-        Scalar::Function("not", vec![ci("dstInternal")], |a| Arc::new(BooleanArray::new(!a[0].as_boolean().values(), None)), bo.clone()),
-        proto6.clone(),
-        Scalar::Function("ports", vec![ci("dstPort")], |a| bb(i32s(&a[0]), |x| x == 25 || x == 6660 || (x >= 6661 && x <= 6669) || x == 6697), bo.clone())];
+    let proto6 = s(cmp(B::Equal, col("proto"), int(6)));
+    let p1f = vec![c("srcInternal"), s(Expr { node: Node::Not(Box::new(col("dstInternal"))), of: Type::Bool }), proto6.clone(),
+        s(Expr { node: Node::InList { operand: Box::new(col("dstPort")), list: [25, 6660, 6661, 6662, 6663, 6664, 6665, 6666, 6667, 6668, 6669, 6697].into_iter().map(int).collect(), negated: false }, of: Type::Bool })];
     let t60 = Window::Time { span_ms: 60000 };
     let o10 = Output::Snapshot { every_ms: 10000 };
     let mut v = vec![];
     v.push(("p1_bot", Query { filter: p1f, window: t60, output: o10, limit: None, offset: 0,
         body: Body::Groups { keys: vec![c("srcIp")], aggregates: vec![agg(Function::CountDistinct, "dstIp"), agg(Function::Count, ""), agg(Function::Sum, "bytes")],
-            having: Some(Scalar::Function("ge20", vec![1], |a| b(i64s(&a[0]).iter().map(|x| *x >= 20)), bo.clone())), select: (0..4).map(Scalar::Column).collect() },
-        order: vec![(Scalar::Column(1), true), (Scalar::Column(0), false)],
+            having: Some(s(cmp(B::GreaterOrEqual, gcol(1, Type::Long), long(20)))), select: gs(4) },
+        order: vec![(lg(1), true), (lg(0), false)],
         schema: schema(&[("srcIp", a16.clone()), ("peers", i.clone()), ("flows", i.clone()), ("bytes", i.clone())]) }));
-    v.push(("p2_scan", Query { filter: vec![proto6, Scalar::Function("pk3", vec![ci("packets")], |a| { let v = i64s(&a[0]); Arc::new(BooleanArray::new(arrow_buffer::BooleanBuffer::collect_bool(v.len(), |i| v[i] <= 3), None)) }, bo.clone())], window: t60, output: o10, limit: None, offset: 0,
+    v.push(("p2_scan", Query { filter: vec![proto6, s(cmp(B::LessOrEqual, col("packets"), long(3)))], window: t60, output: o10, limit: None, offset: 0,
         body: Body::Groups { keys: vec![c("srcIp")], aggregates: vec![agg(Function::CountDistinct, "dstIp"), agg(Function::CountDistinct, "dstPort"), agg(Function::Count, "")],
-            having: Some(Scalar::Function("or1500", vec![1, 2], |a| b(i64s(&a[0]).iter().zip(i64s(&a[1])).map(|(x, y)| *x > 1500 || *y > 1500)), bo.clone())), select: (0..4).map(Scalar::Column).collect() },
-        order: vec![(Scalar::Column(3), true), (Scalar::Column(0), false)],
+            having: Some(s(Expr { node: Node::Or(vec![cmp(B::Greater, gcol(1, Type::Long), long(1500)), cmp(B::Greater, gcol(2, Type::Long), long(1500))]), of: Type::Bool })), select: gs(4) },
+        order: vec![(lg(3), true), (lg(0), false)],
         schema: schema(&[("srcIp", a16.clone()), ("hosts", i.clone()), ("ports", i.clone()), ("flows", i.clone())]) }));
     v.push(("p3_top_talkers", Query { filter: vec![], window: t60, output: o10, limit: Some(10), offset: 0,
-        body: Body::Groups { keys: vec![c("srcIp")], aggregates: vec![agg(Function::Sum, "bytes")], having: None, select: (0..2).map(Scalar::Column).collect() },
-        order: vec![(Scalar::Column(1), true)], schema: schema(&[("srcIp", a16.clone()), ("total", i.clone())]) }));
+        body: Body::Groups { keys: vec![c("srcIp")], aggregates: vec![agg(Function::Sum, "bytes")], having: None, select: gs(2) },
+        order: vec![(lg(1), true)], schema: schema(&[("srcIp", a16.clone()), ("total", i.clone())]) }));
     v.push(("p4_top_connections", Query { filter: vec![], window: t60, output: o10, limit: Some(10), offset: 0,
-        body: Body::Groups { keys: vec![c("srcIp"), c("dstIp")], aggregates: vec![agg(Function::Count, ""), agg(Function::Sum, "bytes")], having: None, select: (0..4).map(Scalar::Column).collect() },
-        order: vec![(Scalar::Column(3), true)], schema: schema(&[("srcIp", a16.clone()), ("dstIp", a16.clone()), ("flows", i.clone()), ("total", i.clone())]) }));
+        body: Body::Groups { keys: vec![c("srcIp"), c("dstIp")], aggregates: vec![agg(Function::Count, ""), agg(Function::Sum, "bytes")], having: None, select: gs(4) },
+        order: vec![(lg(3), true)], schema: schema(&[("srcIp", a16.clone()), ("dstIp", a16.clone()), ("flows", i.clone()), ("total", i.clone())]) }));
     for (name, desc) in [("p5_highest", true), ("p6_lowest", false)] {
-        let bps = Scalar::Function("bps", vec![ci("bytes"), ci("lastMs"), ci("firstMs")], |a| { let (x, l, f) = (i64s(&a[0]), i64s(&a[1]), i64s(&a[2])); Arc::new(Float64Array::from((0..x.len()).map(|i| x[i] as f64 * 8000.0 / (l[i] - f[i]) as f64).collect::<Vec<_>>())) }, DataType::Float64);
-        let dur = Scalar::Function("dur", vec![ci("lastMs"), ci("firstMs")], |a| { let (l, f) = (i64s(&a[0]), i64s(&a[1])); Arc::new(Int64Array::from((0..l.len()).map(|i| l[i] - f[i]).collect::<Vec<_>>())) }, DataType::Int64);
-        let later = Scalar::Function("later", vec![ci("lastMs"), ci("firstMs")], |a| { let (l, f) = (i64s(&a[0]), i64s(&a[1])); Arc::new(BooleanArray::new(arrow_buffer::BooleanBuffer::collect_bool(l.len(), |i| l[i] > f[i]), None)) }, bo.clone());
+        let durx = ar(B::Subtract, col("lastMs"), col("firstMs")); let bps = s(ar(B::Divide, ar(B::Multiply, dbl(col("bytes")), Expr { node: Node::Literal(Value::Double(8000.0)), of: Type::Double }), dbl(durx.clone())));
+        let dur = s(durx);
+        let later = s(cmp(B::Greater, col("lastMs"), col("firstMs")));
         v.push((name, Query { filter: vec![later], window: Window::TimeBatch { span_ms: 10000, reference_ms: None, eager: false, forced: false }, output: Output::Batch, limit: Some(10), offset: 0,
             body: Body::Rows { having: None, select: vec![c("srcIp"), c("srcPort"), c("dstIp"), c("dstPort"), c("bytes"), dur, bps.clone()] },
             order: vec![(bps, desc), (c("ts"), false), (c("srcIp"), false), (c("srcPort"), false)],
@@ -126,10 +133,10 @@ fn statements() -> Vec<(&'static str, Query)> {
     }
     let tb1 = Window::TimeBatch { span_ms: 1000, reference_ms: None, eager: false, forced: false };
     v.push(("p7_flows", Query { filter: vec![], window: tb1, output: Output::Batch, limit: None, offset: 0,
-        body: Body::Groups { keys: vec![], aggregates: vec![agg(Function::Count, "")], having: None, select: vec![Scalar::Column(0)] }, order: vec![], schema: schema(&[("flows", i.clone())]) }));
+        body: Body::Groups { keys: vec![], aggregates: vec![agg(Function::Count, "")], having: None, select: vec![lg(0)] }, order: vec![], schema: schema(&[("flows", i.clone())]) }));
     v.push(("p8_bandwidth", Query { filter: vec![], window: tb1, output: Output::Batch, limit: None, offset: 0,
         body: Body::Groups { keys: vec![], aggregates: vec![agg(Function::Sum, "bytes"), agg(Function::Sum, "packets")], having: None,
-            select: vec![Scalar::Function("x8", vec![0], |a| Arc::new(a[0].as_primitive::<Int64Type>().unary::<_, Int64Type>(|x| x * 8)), i.clone()), Scalar::Column(1)] }, order: vec![], schema: schema(&[("bits", i.clone()), ("packets", i.clone())]) }));
+            select: vec![s(ar(B::Multiply, gcol(0, Type::Long), long(8))), lg(1)] }, order: vec![], schema: schema(&[("bits", i.clone()), ("packets", i.clone())]) }));
     v
 }
 

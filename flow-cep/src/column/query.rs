@@ -1,6 +1,6 @@
 //! What the columnar runtime can be asked: the shape of a statement, expressions resolved.
 
-use arrow_schema::SchemaRef;
+use arrow_schema::{DataType, SchemaRef};
 
 use super::scalar::Scalar;
 
@@ -55,6 +55,8 @@ pub(crate) struct Aggregate {
     pub(crate) function: Function,
     /// Over the columns of the event; null takes no part. None counts rows.
     pub(crate) argument: Option<Scalar>,
+    /// Type of the result.
+    pub(crate) of: DataType,
 }
 
 /// Aggregate functions that have a columnar form.

@@ -193,8 +193,9 @@ impl Runtime {
                     offset: query.offset,
                     schema: &query.schema,
                 };
-                let key_type = |key: KeyId| self.keys.delivered_type(key);
-                let output = GroupOutput::new(grouping, columns, key_type, &clauses);
+                let key_types = atoms.iter().map(|&atom| self.keys.delivered_type(atom));
+                let types: Vec<DataType> = key_types.chain(aggregates.iter().map(|aggregate| aggregate.of.clone())).collect();
+                let output = GroupOutput::new(grouping, columns, &types, &clauses);
                 let every_ms = match query.output {
                     Output::Snapshot { every_ms } => Some(every_ms),
                     Output::Batch => None,
@@ -521,8 +522,8 @@ impl Runner {
         let rows = std::mem::take(&mut self.view.rows);
         let some = rows > 0 || grid.last_rows > 0 || grid.forced;
         grid.next_ms = some.then(|| due_ms.saturating_add(grid.span_ms));
-        grid.last_rows = rows;
-        let forced = grid.forced;
+        let last_rows = std::mem::replace(&mut grid.last_rows, rows);
+        let silent = rows == 0 && last_rows == 0;
         if !some {
             return;
         }
@@ -530,13 +531,13 @@ impl Runner {
             let grouping = &self.view.groupings[client.output.grouping()];
             let slots = if grouping.index.key().is_some() { grouping.held() } else { vec![0] };
             let rows = client.output.rows(keys, &self.view, slots);
-            if rows.is_some() || forced {
+            if rows.is_some() || silent {
                 emissions.push(Emission { statement: client.statement, time_ms: due_ms, rows });
             }
         }
         for client in &mut self.rows {
             let rows = client.output.finish();
-            if rows.is_some() || forced {
+            if rows.is_some() || silent {
                 emissions.push(Emission { statement: client.statement, time_ms: due_ms, rows });
             }
         }
