@@ -3,6 +3,7 @@
 //! The engine has no clock. Time is the time column of the rows, and what [`Engine::advance`] says; timers due on the way
 //! fire at their own times. The same rows and times give the same deliveries, however they are split into batches.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use arrow_array::{Array, RecordBatch};
 use serde::{Deserialize, Serialize};
 
+use crate::column::Columns;
 use crate::event_type::EventType;
 use crate::plan::{Action, Catalog, CatalogId, OnActionPlan, StatementPlan};
 use crate::row::decode::{Column, Texts};
@@ -52,6 +54,15 @@ pub enum Refusal {
     WindowRows,
     /// Partitions beyond [`Limits::partitions`].
     Partitions,
+}
+
+/// How an engine runs its statements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Execution {
+    /// By column where a statement has a columnar form, else by row.
+    Mixed,
+    /// Every statement by row: slower, and the witness for the other.
+    ByRow,
 }
 
 /// Why the engine cannot do what it is asked.
@@ -174,7 +185,11 @@ struct Deployed {
 pub struct Engine {
     catalog: Arc<Catalog>,
     deployed: Vec<Deployed>,
+    /// The statements that run by row; `by_row` are their numbers.
     runtime: Runtime,
+    by_row: Vec<usize>,
+    /// The statements that run by column.
+    columns: Columns,
     texts: Texts,
     output: VecDeque<Delivery>,
 }
@@ -196,6 +211,7 @@ struct Checkpoint {
     version: u32,
     statements: Vec<(String, u64)>,
     rows: Vec<u8>,
+    columns: Vec<u8>,
 }
 
 /// The type of what a statement delivers.
@@ -218,8 +234,23 @@ fn row_type(plan: &StatementPlan, catalog: &Catalog) -> Arc<EventType> {
 
 impl Engine {
     /// Deploys planned statements at a time; the plans refer to the catalogue that they were planned with.
+    ///
+    /// Statements of the shapes that see every flow (filter, window, groups, `output snapshot` or batches) run by column, the
+    /// others by row.
     #[must_use]
     pub fn new(catalog: Arc<Catalog>, statements: &[StatementPlan], start_ms: i64, limits: Limits) -> Self {
+        Self::with_execution(catalog, statements, start_ms, limits, Execution::Mixed)
+    }
+
+    /// As [`Engine::new`], with a say in how statements run. The results are the same.
+    #[must_use]
+    pub fn with_execution(
+        catalog: Arc<Catalog>,
+        statements: &[StatementPlan],
+        start_ms: i64,
+        limits: Limits,
+        execution: Execution,
+    ) -> Self {
         let deployed = statements
             .iter()
             .map(|plan| Deployed {
@@ -228,8 +259,16 @@ impl Engine {
                 deliveries: 0,
             })
             .collect();
+        let columns = match execution {
+            Execution::Mixed => Columns::new(&catalog, statements, start_ms, &limits),
+            Execution::ByRow => Columns::default(),
+        };
+        let by_row: Vec<usize> = (0..statements.len()).filter(|&number| !columns.runs(number)).collect();
+        let rest: Vec<StatementPlan> = by_row.iter().map(|&number| statements[number].clone()).collect();
         let mut engine = Self {
-            runtime: Runtime::new(catalog.clone(), statements, start_ms, limits),
+            runtime: Runtime::new(catalog.clone(), &rest, start_ms, limits),
+            by_row,
+            columns,
             catalog,
             deployed,
             texts: Texts::default(),
@@ -269,55 +308,47 @@ impl Engine {
             .time_column()
             .ok_or_else(|| EngineError::NoTimeColumn(event_type.to_owned()))?;
         check(of, batch)?;
-        self.push_rows(id, time, batch);
+        let times = engine_times(batch.column(time), self.runtime.now_ms());
+        self.columns.push(id, batch, &times);
+        self.push_rows(id, batch, &times);
         self.collect();
         Ok(())
     }
 
-    fn push_rows(&mut self, event_type: CatalogId, time: usize, batch: &RecordBatch) {
-        let times = self.times(batch.column(time));
-        let listens = self.runtime.listens(event_type);
+    fn push_rows(&mut self, event_type: CatalogId, batch: &RecordBatch, times: &[i64]) {
+        if !self.runtime.listens(event_type) {
+            if let Some(&last) = times.last() {
+                self.runtime.advance(last);
+            }
+            return;
+        }
         let columns: Vec<Column<'_>> = self
             .runtime
             .columns(event_type)
             .into_iter()
             .map(|column| Column::new(batch.column(column), &mut self.texts))
             .collect();
-        for (row, time) in times.into_iter().enumerate() {
+        for (row, &time) in times.iter().enumerate() {
             if time > self.runtime.now_ms() {
                 self.runtime.advance(time);
             }
-            if listens {
-                let texts = &mut self.texts;
-                self.runtime
-                    .event(event_type, columns.len(), |place| columns[place].value(row, texts));
-            }
+            let texts = &mut self.texts;
+            self.runtime
+                .event(event_type, columns.len(), |place| columns[place].value(row, texts));
         }
-    }
-
-    /// The engine's time at each row: never before the clock, nor before that of an earlier row.
-    fn times(&mut self, column: &arrow_array::ArrayRef) -> Vec<i64> {
-        let times = Column::new(column, &mut self.texts);
-        let mut now = self.runtime.now_ms();
-        (0..column.len())
-            .map(|row| {
-                if let Some(time) = times.value(row, &mut self.texts).as_long() {
-                    now = now.max(time);
-                }
-                now
-            })
-            .collect()
     }
 
     /// Moves the clock; it does not go back.
     pub fn advance(&mut self, to_ms: i64) {
+        let to_ms = to_ms.max(self.runtime.now_ms());
+        self.columns.advance(to_ms);
         self.runtime.advance(to_ms);
         self.collect();
     }
 
     /// When something is due that [`Engine::advance`] would bring about.
     pub fn next_deadline(&mut self) -> Option<i64> {
-        self.runtime.due()
+        self.runtime.due().into_iter().chain(self.columns.due()).min()
     }
 
     /// The next delivery.
@@ -325,26 +356,47 @@ impl Engine {
         self.output.pop_front()
     }
 
+    /// Brings the results of both runtimes into the order of time.
     fn collect(&mut self) {
-        while let Some(delivery) = self.runtime.next_delivery() {
-            let deployed = &mut self.deployed[delivery.statement];
-            deployed.deliveries += 1;
-            self.output.push_back(Delivery {
-                statement: deployed.name.clone(),
-                number: deployed.deliveries,
-                time_ms: delivery.time_ms,
-                row_type: deployed.row_type.clone(),
-                new: Rows::Values(delivery.new),
-                old: Rows::Values(delivery.old),
-            });
+        let mut by_column = self.columns.take().into_iter().peekable();
+        loop {
+            let by_row = self.runtime.next_delivery();
+            let until = by_row.as_ref().map_or(i64::MAX, |delivery| delivery.time_ms);
+            while let Some(emission) = by_column.next_if(|emission| emission.time_ms <= until) {
+                let new = emission.rows.map_or_else(Rows::none, Rows::Columns);
+                self.deliver(emission.statement, emission.time_ms, new, Rows::none());
+            }
+            let Some(delivery) = by_row else { return };
+            let (new, old) = (Rows::Values(delivery.new), Rows::Values(delivery.old));
+            self.deliver(self.by_row[delivery.statement], delivery.time_ms, new, old);
         }
+    }
+
+    fn deliver(&mut self, statement: usize, time_ms: i64, new: Rows, old: Rows) {
+        let deployed = &mut self.deployed[statement];
+        deployed.deliveries += 1;
+        self.output.push_back(Delivery {
+            statement: deployed.name.clone(),
+            number: deployed.deliveries,
+            time_ms,
+            row_type: deployed.row_type.clone(),
+            new,
+            old,
+        });
     }
 
     /// What limits have refused since the last call: statement, kind and count.
     pub fn take_refusals(&mut self) -> Vec<(Arc<str>, Refusal, u64)> {
-        self.runtime
-            .take_refusals()
+        let by_row = self.runtime.take_refusals().into_iter();
+        let mut refusals: Vec<(usize, Refusal, u64)> =
+            by_row.map(|(statement, refusal, count)| (self.by_row[statement], refusal, count)).collect();
+        for (statement, groups, rows) in self.columns.take_refused() {
+            refusals.push((statement, Refusal::Groups, groups));
+            refusals.push((statement, Refusal::WindowRows, rows));
+        }
+        refusals
             .into_iter()
+            .filter(|(_, _, count)| *count > 0)
             .map(|(statement, refusal, count)| (self.deployed[statement].name.clone(), refusal, count))
             .collect()
     }
@@ -356,7 +408,13 @@ impl Engine {
             .iter()
             .enumerate()
             .map(|(at, deployed)| {
-                let (rows, groups, states) = self.runtime.size(at);
+                let (rows, groups, states) = match self.by_row.binary_search(&at) {
+                    Ok(place) => self.runtime.size(place),
+                    Err(_) => {
+                        let (rows, groups) = self.columns.size(at);
+                        (rows, groups, 0)
+                    }
+                };
                 (deployed.name.clone(), rows, groups, states)
             })
             .collect()
@@ -376,6 +434,7 @@ impl Engine {
                 .map(|deployed| (deployed.name.to_string(), deployed.deliveries))
                 .collect(),
             rows: self.runtime.save().map_err(bad)?,
+            columns: self.columns.save().map_err(bad)?,
         };
         postcard::to_allocvec(&checkpoint).map_err(bad)
     }
@@ -403,12 +462,33 @@ impl Engine {
             return Err(EngineError::BadCheckpoint("it is of other statements".to_owned()));
         }
         self.runtime.restore(&checkpoint.rows).map_err(bad)?;
+        self.columns.restore(&checkpoint.columns).map_err(bad)?;
         for (deployed, (_, deliveries)) in self.deployed.iter_mut().zip(checkpoint.statements) {
             deployed.deliveries = deliveries;
         }
         self.output.clear();
         Ok(())
     }
+}
+
+/// The engine's time at each row of a time column: never before the clock, nor before that of an earlier row.
+fn engine_times(column: &ArrayRef, now_ms: i64) -> Cow<'_, [i64]> {
+    let values: &[i64] = match column.data_type() {
+        DataType::Timestamp(..) => column.as_primitive::<TimestampMillisecondType>().values(),
+        _ => column.as_primitive::<Int64Type>().values(),
+    };
+    let in_order = values.first().is_none_or(|&first| first >= now_ms) && values.is_sorted();
+    if in_order && column.null_count() == 0 {
+        return Cow::Borrowed(values);
+    }
+    let mut now_ms = now_ms;
+    let mut clock = |(row, &time): (usize, &i64)| {
+        if column.is_valid(row) {
+            now_ms = now_ms.max(time);
+        }
+        now_ms
+    };
+    Cow::Owned(values.iter().enumerate().map(&mut clock).collect())
 }
 
 /// Whether a batch has the columns of an event type.

@@ -44,9 +44,9 @@
 //! NetFlow; addresses, ports and flags are columns like others. What of EPL is refused, refusal by refusal, is in `docs/EPL.md`.
 #![forbid(unsafe_code)]
 
+mod column;
 pub mod engine;
 mod error;
-mod column;
 pub mod event_type;
 pub mod expr;
 pub mod plan;
@@ -54,6 +54,6 @@ mod row;
 pub mod syntax;
 pub mod value;
 
-pub use engine::{Delivery, Engine, EngineError, Limits, Refusal, Rows};
+pub use engine::{Delivery, Engine, EngineError, Execution, Limits, Refusal, Rows};
 pub use error::{Diagnostic, Error};
 pub use syntax::{parse, parse_each};

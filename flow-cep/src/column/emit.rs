@@ -12,7 +12,7 @@ use super::keys::{KeyId, Keys};
 use super::numbers::Number;
 use super::order::{self, SortKey};
 use super::query::Function;
-use super::scalar::Scalar;
+use super::scalar::{Compiled, Scalar};
 use super::view::View;
 
 /// A column of the groups: a key or an aggregate.
@@ -125,7 +125,9 @@ impl GroupColumn {
 struct Stage {
     columns: Vec<usize>,
     schema: SchemaRef,
-    scalars: Vec<Scalar>,
+    scalars: Vec<Compiled>,
+    /// The only column, if nothing else is asked for.
+    alone: bool,
 }
 
 impl Stage {
@@ -134,10 +136,12 @@ impl Stage {
         columns.sort_unstable();
         columns.dedup();
         let place = |column: usize| columns.iter().position(|&known| known == column).unwrap_or(0);
-        let scalars = scalars.iter().map(|scalar| scalar.remap(place)).collect();
+        let alone = scalars.len() == 1 && scalars[0].as_column().is_some();
         let fields: Vec<Field> =
             columns.iter().map(|&column| Field::new(format!("_{column}"), types[column].clone(), true)).collect();
-        Self { columns, schema: Arc::new(Schema::new(fields)), scalars }
+        let schema = Arc::new(Schema::new(fields));
+        let scalars = scalars.iter().map(|scalar| scalar.remap(place).compile(&schema)).collect();
+        Self { columns, schema, scalars, alone }
     }
 
     fn evaluate(&self, source: &Source<'_>, slots: &[u32]) -> Vec<ArrayRef> {
@@ -154,14 +158,12 @@ impl Stage {
                 arrow_cast::cast(&array, field.data_type()).unwrap_or(array)
             })
             .collect();
-        if let [scalar] = &self.scalars[..] {
-            if let Some(column) = scalar.as_column() {
-                return vec![Arc::clone(&arrays[column])];
-            }
+        if self.alone {
+            return arrays;
         }
         let options = RecordBatchOptions::new().with_row_count(Some(slots.len()));
         match RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options) {
-            Ok(batch) => self.scalars.iter().map(|scalar| scalar.evaluate(&batch)).collect(),
+            Ok(batch) => self.scalars.iter().map(|scalar| scalar.evaluate(&batch, &[])).collect(),
             Err(_) => Vec::new(),
         }
     }

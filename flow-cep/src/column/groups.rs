@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::interner::{NONE, Rows, id_from};
 use super::keys::{KeyId, Keys};
 use super::numbers::{Number, Numbers, Values};
@@ -98,21 +100,33 @@ impl Index {
         keys.release(key, id);
     }
 
-    /// The index whose slots hold these ids; the keys count its holds already.
-    pub(crate) fn from_parts(key: Option<KeyId>, ids: Vec<u32>, free: Vec<u32>, bound: usize) -> Option<Self> {
+    /// The index whose slots hold these ids; counts its holds. None if the parts do not fit.
+    pub(crate) fn restore(keys: &mut Keys, key: Option<KeyId>, ids: Vec<u32>, free: Vec<u32>) -> Option<Self> {
         let mut index = Self { key, slot_of: Vec::new(), ids, free, created: Vec::new() };
-        if key.is_none() {
-            return (index.ids.len() == 1).then_some(index);
-        }
-        index.slot_of = vec![NONE; bound];
+        let Some(key) = key else {
+            return (index.ids.len() == 1 && index.free.is_empty()).then_some(index);
+        };
+        index.slot_of = vec![NONE; keys.bound(key)];
+        let mut vacant = 0;
         for (slot, &id) in index.ids.iter().enumerate() {
-            if id != NONE {
-                *index.slot_of.get_mut(id as usize)? = id_from(slot);
+            if id == NONE {
+                vacant += 1;
+                continue;
             }
+            let slot_of = index.slot_of.get_mut(id as usize)?;
+            if *slot_of != NONE || !keys.knows(key, id) {
+                return None;
+            }
+            *slot_of = id_from(slot);
+            keys.hold(key, id);
         }
-        let vacant = index.ids.iter().filter(|&&id| id == NONE).count();
-        (vacant == index.free.len() && index.free.iter().all(|&slot| index.ids.get(slot as usize) == Some(&NONE)))
-            .then_some(index)
+        let mut free = index.free.clone();
+        free.sort_unstable();
+        free.dedup();
+        let fits = vacant == index.free.len()
+            && free.len() == index.free.len()
+            && free.iter().all(|&slot| index.ids.get(slot as usize) == Some(&NONE));
+        fits.then_some(index)
     }
 }
 
@@ -164,7 +178,7 @@ pub(crate) struct Grouping {
 }
 
 /// Slots of rows: of their groups, and for each counted set of their values.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(crate) struct Places {
     pub(crate) slots: Vec<u32>,
     pub(crate) members: Vec<Vec<u32>>,

@@ -11,6 +11,9 @@ const VACANT: u32 = u32::MAX;
 /// Smallest table; a power of two.
 const SMALLEST: usize = 64;
 
+/// So many ids may lie idle before it pays to give them back.
+const IDLE_IDS: usize = 4096;
+
 /// The rows of a slice that take part: all of them, or those listed in ascending order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Rows {
@@ -141,9 +144,9 @@ impl<K: Key> Interner<K> {
         self.keys.len() - self.free.len()
     }
 
-    /// Rows whose key found no room.
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused
+    /// Rows whose key found no room since the last call.
+    pub(crate) fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
     }
 
     /// One more than the largest id that was ever given out.
@@ -210,7 +213,6 @@ impl<K: Key> Interner<K> {
             id
         };
         self.table[at] = Entry { key, id };
-        self.idle.push(id);
         self.created.push(id);
         id
     }
@@ -226,20 +228,7 @@ impl<K: Key> Interner<K> {
         if wanted * 2 <= self.table.len() {
             return;
         }
-        let empty = Entry {
-            key: K::default(),
-            id: NONE,
-        };
-        let length = (wanted * 2).next_power_of_two();
-        let old = std::mem::replace(&mut self.table, vec![empty; length]);
-        let mask = length - 1;
-        for entry in old.into_iter().filter(|entry| entry.id != NONE) {
-            let mut at = entry.key.fold(self.seed) & mask;
-            while self.table[at].id != NONE {
-                at = (at + 1) & mask;
-            }
-            self.table[at] = entry;
-        }
+        self.rebuild((wanted * 2).next_power_of_two());
     }
 
     #[inline(always)]
@@ -256,67 +245,70 @@ impl<K: Key> Interner<K> {
         }
     }
 
-    /// Gives back the ids that nobody holds, telling `freed` their keys.
+    /// Gives back the ids that nobody holds, telling `freed` their keys, once there are enough of them to pay for a pass
+    /// over the table. Until then a key that comes again finds its old id.
     pub(crate) fn sweep(&mut self, mut freed: impl FnMut(K)) {
-        while let Some(id) = self.idle.pop() {
+        for index in 0..self.created.len() {
+            let id = self.created[index];
             if self.holders[id as usize] == 0 {
-                self.holders[id as usize] = VACANT;
-                let key = self.keys[id as usize];
-                self.remove(key);
+                self.idle.push(id);
+            }
+        }
+        self.created.clear();
+        let crowded = self.len() >= self.limit - self.limit / 8;
+        if self.idle.len() < IDLE_IDS.max(self.len() / 2) && !(crowded && !self.idle.is_empty()) {
+            return;
+        }
+        let before = self.free.len();
+        for id in self.idle.drain(..) {
+            let holders = &mut self.holders[id as usize];
+            if *holders == 0 {
+                *holders = VACANT;
                 self.free.push(id);
-                freed(key);
+                freed(self.keys[id as usize]);
             }
+        }
+        if self.free.len() > before {
+            self.rebuild(self.table.len());
         }
     }
 
-    /// Takes a key out of the table and closes the hole, so that no tombstones collect.
-    fn remove(&mut self, key: K) {
-        let mask = self.table.len() - 1;
-        let mut hole = key.fold(self.seed) & mask;
-        while self.table[hole].key != key || self.table[hole].id == NONE {
-            hole = (hole + 1) & mask;
-        }
-        let mut next = (hole + 1) & mask;
-        loop {
-            let entry = self.table[next];
-            if entry.id == NONE {
-                break;
+    /// Makes the table anew from the keys in use. Entries are met nearly in the order of their places in the new table.
+    fn rebuild(&mut self, length: usize) {
+        let empty = Entry {
+            key: K::default(),
+            id: NONE,
+        };
+        let old = std::mem::replace(&mut self.table, vec![empty; length]);
+        let mask = length - 1;
+        for entry in old {
+            if entry.id == NONE || self.holders[entry.id as usize] == VACANT {
+                continue;
             }
-            let home = entry.key.fold(self.seed) & mask;
-            if next.wrapping_sub(home) & mask >= next.wrapping_sub(hole) & mask {
-                self.table[hole] = entry;
-                hole = next;
+            let mut at = entry.key.fold(self.seed) & mask;
+            while self.table[at].id != NONE {
+                at = (at + 1) & mask;
             }
-            next = (next + 1) & mask;
+            self.table[at] = entry;
         }
-        self.table[hole].id = NONE;
     }
 
-    /// Ids in use with their keys, in the order of ids, and what is free in the order of reuse.
-    pub(crate) fn parts(&self) -> (&[K], &[u32], &[u32]) {
-        (&self.keys, &self.holders, &self.free)
+    /// The keys by id, and the ids that are not in use in the order of reuse.
+    pub(crate) fn parts(&self) -> (&[K], &[u32]) {
+        (&self.keys, &self.free)
     }
 
-    /// The interner that [`Interner::parts`] described.
-    pub(crate) fn from_parts(
-        limit: usize,
-        keys: Vec<K>,
-        holders: Vec<u32>,
-        free: Vec<u32>,
-    ) -> Option<Self> {
+    /// The interner that [`Interner::parts`] described, its ids held by nobody.
+    pub(crate) fn from_parts(limit: usize, keys: Vec<K>, free: Vec<u32>) -> Option<Self> {
         let mut interner = Self::new(limit);
-        let vacant = holders.iter().filter(|&&count| count == VACANT).count();
-        if keys.len() != holders.len() || vacant != free.len() {
-            return None;
-        }
-        if !free
-            .iter()
-            .all(|&id| holders.get(id as usize) == Some(&VACANT))
-        {
-            return None;
+        interner.holders = vec![0; keys.len()];
+        for &id in &free {
+            let holders = interner.holders.get_mut(id as usize)?;
+            if std::mem::replace(holders, VACANT) == VACANT {
+                return None;
+            }
         }
         interner.keys = keys;
-        interner.holders = holders;
         interner.free = free;
         let length = (interner.len() * 2).next_power_of_two().max(SMALLEST);
         interner.table = vec![
@@ -333,14 +325,21 @@ impl<K: Key> Interner<K> {
             }
             let mut at = key.fold(interner.seed) & mask;
             while interner.table[at].id != NONE {
+                if interner.table[at].key == key {
+                    return None;
+                }
                 at = (at + 1) & mask;
             }
-            interner.table[at] = Entry {
-                key,
-                id: id_from(index),
-            };
+            let id = id_from(index);
+            interner.table[at] = Entry { key, id };
+            interner.created.push(id);
         }
         Some(interner)
+    }
+
+    /// Whether an id is in use.
+    pub(crate) fn knows(&self, id: u32) -> bool {
+        self.holders.get(id as usize).is_some_and(|&holders| holders != VACANT)
     }
 }
 
@@ -355,10 +354,10 @@ mod tests {
         let mut model: HashMap<u64, u32> = HashMap::new();
         let mut state = 1_u64;
         for _ in 0..200 {
-            let keys: Vec<u64> = (0..500)
+            let keys: Vec<u64> = (0..2000)
                 .map(|_| {
                     state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                    (state >> 33) % 5000
+                    (state >> 33) % 50_000
                 })
                 .collect();
             let mut ids = vec![NONE; keys.len()];
@@ -379,10 +378,10 @@ mod tests {
                 }
             }
             interner.sweep(|_| ());
-            assert_eq!(interner.len(), model.len());
+            assert!(interner.len() >= model.len() && interner.len() <= model.len() * 2 + IDLE_IDS);
         }
-        let (keys, holders, free) = interner.parts();
-        let restored = Interner::from_parts(1 << 20, keys.to_vec(), holders.to_vec(), free.to_vec());
+        let (keys, free) = interner.parts();
+        let restored = Interner::from_parts(1 << 20, keys.to_vec(), free.to_vec());
         let mut restored = restored.expect("own parts");
         for (key, id) in &model {
             assert_eq!(restored.enter_one(*key), *id);
@@ -394,6 +393,6 @@ mod tests {
         let mut interner = Interner::<u64>::new(2);
         let mut ids = [0; 4];
         interner.intern(&Rows::All(4), &[1, 2, 3, 1], &mut ids);
-        assert_eq!((ids[2], interner.refused(), ids[0] == ids[3]), (NONE, 1, true));
+        assert_eq!((ids[2], interner.take_refused(), ids[0] == ids[3]), (NONE, 1, true));
     }
 }

@@ -16,8 +16,9 @@ use arrow_array::{
 };
 use arrow_buffer::{Buffer, NullBuffer};
 use arrow_schema::{DataType, TimeUnit};
+use serde::{Deserialize, Serialize};
 
-use super::interner::{Interner, NONE, Rows, id_from};
+use super::interner::{Interner, Key, NONE, Rows, id_from};
 use super::text::TextInterner;
 
 /// Position of a key in [`Keys`].
@@ -70,6 +71,15 @@ struct Slot {
     kind: Kind,
     ids: Vec<u32>,
     fresh: bool,
+}
+
+/// What a checkpoint keeps of a key: by id, and the free ids.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum KeyState {
+    Nothing,
+    Words((Vec<u64>, Vec<u32>)),
+    Addresses((Vec<[u64; 2]>, Vec<u32>)),
+    Texts((Vec<Box<str>>, Vec<u32>)),
 }
 
 /// All keys of a stream. Parts come before the pairs made of them.
@@ -285,16 +295,101 @@ impl Keys {
         }
     }
 
-    /// Rows whose key found no room, over all keys.
-    pub(crate) fn refused(&self) -> u64 {
+    /// Whether an id of a key is in use.
+    pub(crate) fn knows(&self, key: KeyId, id: u32) -> bool {
+        match &self.slots[key].kind {
+            Kind::Pair { pairs, .. } => pairs.knows(id),
+            Kind::Atom { dictionary, .. } => {
+                let base = dictionary.base();
+                id < base
+                    || match dictionary {
+                        Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.knows(id - base),
+                        Dictionary::Address(interner) => interner.knows(id - base),
+                        Dictionary::Text(interner) => interner.knows(id - base),
+                        Dictionary::Boolean => false,
+                    }
+            }
+        }
+    }
+
+    /// What has to be kept of the keys.
+    pub(crate) fn save(&self) -> Vec<KeyState> {
+        fn parts<K: Key>(interner: &Interner<K>) -> (Vec<K>, Vec<u32>) {
+            let (keys, free) = interner.parts();
+            (keys.to_vec(), free.to_vec())
+        }
         self.slots
             .iter()
             .map(|slot| match &slot.kind {
-                Kind::Pair { pairs, .. } => pairs.refused(),
+                Kind::Pair { pairs, .. } => KeyState::Words(parts(pairs)),
                 Kind::Atom { dictionary, .. } => match dictionary {
-                    Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.refused(),
-                    Dictionary::Address(interner) => interner.refused(),
-                    Dictionary::Text(interner) => interner.refused(),
+                    Dictionary::Integer(interner) | Dictionary::Double(interner) => KeyState::Words(parts(interner)),
+                    Dictionary::Address(interner) => KeyState::Addresses(parts(interner)),
+                    Dictionary::Text(interner) => {
+                        let (texts, free) = interner.parts();
+                        KeyState::Texts((texts.to_vec(), free.to_vec()))
+                    }
+                    Dictionary::Boolean => KeyState::Nothing,
+                },
+            })
+            .collect()
+    }
+
+    /// Takes up what was kept of the same keys; nobody holds them yet. None if it does not fit.
+    pub(crate) fn restore(&mut self, states: Vec<KeyState>) -> Option<()> {
+        if states.len() != self.slots.len() {
+            return None;
+        }
+        for (key, state) in states.into_iter().enumerate() {
+            let limit = self.limit;
+            match (&mut self.slots[key].kind, state) {
+                (Kind::Pair { pairs, .. }, KeyState::Words((words, free))) => {
+                    *pairs = Interner::from_parts(limit, words, free)?;
+                }
+                (Kind::Atom { dictionary, .. }, state) => match (dictionary, state) {
+                    (
+                        Dictionary::Integer(interner) | Dictionary::Double(interner),
+                        KeyState::Words((words, free)),
+                    ) => *interner = Interner::from_parts(limit, words, free)?,
+                    (Dictionary::Address(interner), KeyState::Addresses((words, free))) => {
+                        *interner = Interner::from_parts(limit, words, free)?;
+                    }
+                    (Dictionary::Text(interner), KeyState::Texts((texts, free))) => {
+                        *interner = TextInterner::from_parts(limit, texts, free)?;
+                    }
+                    (Dictionary::Boolean, KeyState::Nothing) => {}
+                    _ => return None,
+                },
+                _ => return None,
+            }
+            let Kind::Pair { left, right, pairs } = &self.slots[key].kind else { continue };
+            let (left, right) = (*left, *right);
+            let used: Vec<(u32, u32)> = (0..pairs.bound())
+                .map(id_from)
+                .filter(|&id| pairs.knows(id))
+                .map(|id| unpack(pairs.key(id)))
+                .collect();
+            for (left_id, right_id) in used {
+                if !self.knows(left, left_id) || !self.knows(right, right_id) {
+                    return None;
+                }
+                self.hold(left, left_id);
+                self.hold(right, right_id);
+            }
+        }
+        Some(())
+    }
+
+    /// Rows whose key found no room since the last call, over all keys.
+    pub(crate) fn take_refused(&mut self) -> u64 {
+        self.slots
+            .iter_mut()
+            .map(|slot| match &mut slot.kind {
+                Kind::Pair { pairs, .. } => pairs.take_refused(),
+                Kind::Atom { dictionary, .. } => match dictionary {
+                    Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.take_refused(),
+                    Dictionary::Address(interner) => interner.take_refused(),
+                    Dictionary::Text(interner) => interner.take_refused(),
                     Dictionary::Boolean => 0,
                 },
             })

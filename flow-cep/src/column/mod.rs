@@ -1,16 +1,162 @@
-//! The columnar runtime: whole columns at a time for the statements that ask for throughput.
+//! The columnar runtime: statements that filter, group and aggregate a stream, a column at a time.
+//!
+//! It runs the shapes that see every flow: `Stream(filter)` with `#time`, `#time_batch` or no window, aggregates by group with
+//! `output snapshot`, batches with their aggregates, and the first rows of batches by an order. [`compile`] says which plans
+//! have such a shape; the row runtime runs the others, and both give the same.
+//!
+//! What the statements of a stream have in common is done once: a condition or key is evaluated once for a slice of rows
+//! ([`runtime`]), values are interned to dense ids that all statements share ([`keys`]), rows that pass the same filter lie in
+//! one window ([`view`]) and statements that group it by the same key share the groups ([`groups`]). Rows leave a window with
+//! the places of their groups stored, so that nothing is hashed; an id is given back when no group refers to it.
+
+mod compile;
+mod emit;
 mod groups;
 mod interner;
 mod keys;
 mod numbers;
-mod text;
 mod order;
-mod view;
-mod compile;
-mod emit;
-mod query;
-mod scalar;
 mod pick;
-pub(crate) mod runtime;
-#[cfg(test)]
-mod proto;
+mod query;
+mod runtime;
+mod scalar;
+mod state;
+mod text;
+mod view;
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+
+pub(crate) use runtime::Emission;
+use runtime::Runtime;
+use state::RuntimeState;
+
+use crate::engine::Limits;
+use crate::plan::{Action, Catalog, CatalogId, InsertTarget, StatementPlan};
+
+/// The columnar statements of one event type.
+#[derive(Debug)]
+struct Stream {
+    event_type: CatalogId,
+    /// Its statements' numbers among the plans.
+    statements: Vec<usize>,
+    runtime: Runtime,
+}
+
+/// All statements of an engine that run column by column.
+#[derive(Debug, Default)]
+pub(crate) struct Columns {
+    streams: Vec<Stream>,
+}
+
+impl Columns {
+    /// Takes those of the statements that have a columnar form and read an event type whose rows all come from outside.
+    pub(crate) fn new(catalog: &Catalog, plans: &[StatementPlan], now_ms: i64, limits: &Limits) -> Self {
+        let mut columns = Self::default();
+        let fed = |event_type: CatalogId| plans.iter().any(|plan| inserts_into(plan, event_type));
+        for (number, plan) in plans.iter().enumerate() {
+            let schema = |event_type: CatalogId| Arc::clone(catalog.event_types[event_type].schema());
+            let Some((event_type, query)) = compile::compile(plan, schema) else { continue };
+            if catalog.event_types[event_type].time_column().is_none() || fed(event_type) {
+                continue;
+            }
+            let known = columns.streams.iter().position(|stream| stream.event_type == event_type);
+            let at = known.unwrap_or_else(|| {
+                let runtime = Runtime::new(schema(event_type), limits.groups, limits.window_rows);
+                columns.streams.push(Stream { event_type, statements: Vec::new(), runtime });
+                columns.streams.len() - 1
+            });
+            columns.streams[at].runtime.add(&query, now_ms);
+            columns.streams[at].statements.push(number);
+        }
+        columns
+    }
+
+    /// Whether a statement runs here.
+    pub(crate) fn runs(&self, statement: usize) -> bool {
+        self.streams.iter().any(|stream| stream.statements.contains(&statement))
+    }
+
+    /// Takes rows of an event type with the engine's time at each, in order.
+    pub(crate) fn push(&mut self, event_type: CatalogId, batch: &RecordBatch, times: &[i64]) {
+        for stream in self.streams.iter_mut().filter(|stream| stream.event_type == event_type) {
+            stream.runtime.push(batch, times);
+        }
+        if let Some(&last) = times.last() {
+            self.advance(last);
+        }
+    }
+
+    /// Moves the clock.
+    pub(crate) fn advance(&mut self, to_ms: i64) {
+        for stream in &mut self.streams {
+            stream.runtime.advance(to_ms);
+        }
+    }
+
+    /// The next instant at which something is due.
+    pub(crate) fn due(&self) -> Option<i64> {
+        self.streams.iter().filter_map(|stream| stream.runtime.next_deadline()).min()
+    }
+
+    /// What the statements, by number among the plans, gave since the last call, in the order of time.
+    pub(crate) fn take(&mut self) -> Vec<Emission> {
+        let mut all = Vec::new();
+        for stream in &mut self.streams {
+            let emissions = stream.runtime.take().into_iter();
+            all.extend(emissions.map(|emission| Emission { statement: stream.statements[emission.statement], ..emission }));
+        }
+        all.sort_by_key(|emission| emission.time_ms);
+        all
+    }
+
+    /// Rows refused for want of room for groups and in windows since the last call, with the first statement of the stream.
+    pub(crate) fn take_refused(&mut self) -> Vec<(usize, u64, u64)> {
+        let refused = |stream: &mut Stream| {
+            let (groups, rows) = stream.runtime.take_refused();
+            stream.statements.first().map(|&statement| (statement, groups, rows))
+        };
+        self.streams.iter_mut().filter_map(refused).filter(|(_, groups, rows)| groups + rows > 0).collect()
+    }
+
+    /// Rows in the window and groups of a statement.
+    pub(crate) fn size(&self, statement: usize) -> (usize, usize) {
+        for stream in &self.streams {
+            if let Some(at) = stream.statements.iter().position(|&known| known == statement) {
+                return stream.runtime.size(at);
+            }
+        }
+        (0, 0)
+    }
+
+    /// The state between two pushes.
+    pub(crate) fn save(&self) -> Result<Vec<u8>, postcard::Error> {
+        let states: Vec<RuntimeState> = self.streams.iter().map(|stream| stream.runtime.save()).collect();
+        postcard::to_allocvec(&states)
+    }
+
+    /// Takes up a state that the same statements have saved; when that fails the engine must be dropped.
+    pub(crate) fn restore(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
+        let states: Vec<RuntimeState> = postcard::from_bytes(bytes)?;
+        if states.len() != self.streams.len() {
+            return Err(postcard::Error::DeserializeBadEncoding);
+        }
+        for (stream, state) in self.streams.iter_mut().zip(states) {
+            stream.runtime.restore(state).ok_or(postcard::Error::DeserializeBadEncoding)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a statement makes rows of an event type.
+fn inserts_into(plan: &StatementPlan, event_type: CatalogId) -> bool {
+    match &plan.action {
+        Action::Select(select) => {
+            select.insert.as_ref().is_some_and(|insert| insert.target == InsertTarget::Events(event_type))
+        }
+        // What triggers insert is told by many clauses; to be safe, any may feed any type.
+        Action::On(_) => true,
+        _ => false,
+    }
+}

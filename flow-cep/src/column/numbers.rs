@@ -4,12 +4,13 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float32Type, Float64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
+use serde::{Deserialize, Serialize};
 
 use super::interner::Rows;
 use super::keys::each_integer;
 
 /// One number.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Number {
     Integer(i64),
     Double(f64),
@@ -28,14 +29,14 @@ impl Number {
 }
 
 /// Values without their nulls.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Values {
     Integer(Vec<i64>),
     Double(Vec<f64>),
 }
 
 /// A column of numbers.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Numbers {
     pub(crate) values: Values,
     /// By row; empty if none is null.

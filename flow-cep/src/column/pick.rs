@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::SchemaRef;
 
 use super::interner::{Rows, id_from};
 use super::order::{self, SortKey};
+use crate::event_type::arrow_type;
+use crate::expr::column;
+use crate::value::{Type, Value};
 
 /// Rows over which the kept candidates are thinned out again.
 const THIN_ROWS: usize = 4096;
@@ -21,6 +25,8 @@ pub(crate) struct RowOutput {
     limit: Option<usize>,
     offset: usize,
     schema: SchemaRef,
+    /// Types of a piece's columns.
+    types: Vec<Type>,
     /// Pieces in the order of arrival: the order's columns, then the select's.
     pieces: Vec<Vec<ArrayRef>>,
     rows: usize,
@@ -32,9 +38,41 @@ impl RowOutput {
         select: Vec<usize>,
         order: Vec<(usize, bool)>,
         (limit, offset): (Option<usize>, usize),
+        types: Vec<Type>,
         schema: &SchemaRef,
     ) -> Self {
-        Self { having, select, order, limit, offset, schema: Arc::clone(schema), pieces: Vec::new(), rows: 0 }
+        let schema = Arc::clone(schema);
+        Self { having, select, order, limit, offset, schema, types, pieces: Vec::new(), rows: 0 }
+    }
+
+    /// The candidates, a list of values for each.
+    pub(crate) fn save(&self) -> Vec<Vec<Value>> {
+        let rows = |piece: &Vec<ArrayRef>| {
+            let length = piece.first().map_or(0, |column| column.len());
+            let piece = piece.clone();
+            (0..length).map(move |row| piece.iter().map(|column| column::value_at(column, row)).collect())
+        };
+        self.pieces.iter().flat_map(rows).collect()
+    }
+
+    /// Takes up saved candidates.
+    pub(crate) fn restore(&mut self, rows: Vec<Vec<Value>>) -> Option<()> {
+        if rows.iter().any(|row| row.len() != self.types.len()) {
+            return None;
+        }
+        self.rows = rows.len();
+        self.pieces.clear();
+        if !rows.is_empty() {
+            let column = |at: usize| rows.iter().map(|row| row[at].clone()).collect::<Vec<Value>>();
+            let piece = self.types.iter().enumerate().map(|(at, of)| column::array_of(&column(at), of)).collect();
+            self.pieces.push(piece);
+        }
+        Some(())
+    }
+
+    /// Candidates kept.
+    pub(crate) const fn len(&self) -> usize {
+        self.rows
     }
 
     fn wanted(&self) -> usize {
@@ -50,8 +88,10 @@ impl RowOutput {
         let mut places = Vec::with_capacity(to - from);
         rows.each(from, to, |row| places.push(id_from(row)));
         if let Some(having) = self.having {
-            let truth = super::scalar::truth(&input(having));
-            places.retain(|&row| truth.value(row as usize));
+            let passed = input(having);
+            if let Some(passed) = passed.as_boolean_opt() {
+                places.retain(|&row| passed.is_valid(row as usize) && passed.value(row as usize));
+            }
         }
         let mut places = UInt32Array::from(places);
         let mut first = None;
@@ -77,6 +117,15 @@ impl RowOutput {
             let Ok(values) = arrow_select::take::take(&input(column), &places, None) else { return };
             piece.push(values);
         }
+        let piece: Result<Vec<ArrayRef>, _> = piece
+            .into_iter()
+            .zip(&self.types)
+            .map(|(column, of)| {
+                let delivered = arrow_type(of);
+                if *column.data_type() == delivered { Ok(column) } else { arrow_cast::cast(&column, &delivered) }
+            })
+            .collect();
+        let Ok(piece) = piece else { return };
         self.rows += places.len();
         self.pieces.push(piece);
         if self.limit.is_some() && self.rows > THIN_ROWS.max(wanted.saturating_mul(4)) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_buffer::BooleanBuffer;
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::{DataType, Schema, SchemaRef};
 
 use super::emit::{Clauses, GroupColumn, GroupOutput};
 use super::interner::{Rows, id_from};
@@ -12,7 +12,7 @@ use super::keys::{KeyId, Keys};
 use super::numbers::Numbers;
 use super::pick::RowOutput;
 use super::query::{Body, Function, Output, Query, Window};
-use super::scalar::Scalar;
+use super::scalar::{Compiled, Scalar};
 use super::view::{Keeping, View};
 
 /// Rows that are worked on at a time: their ids and slots stay in the first-level cache.
@@ -31,18 +31,22 @@ pub(crate) struct Emission {
 #[derive(Debug, Default)]
 struct Inputs {
     scalars: Vec<Scalar>,
+    compiled: Vec<Compiled>,
     arrays: Vec<Option<ArrayRef>>,
+    masks: Vec<Option<BooleanBuffer>>,
     /// By argument: the input and its numbers.
     numbers: Vec<(usize, Numbers)>,
 }
 
 impl Inputs {
-    fn input(&mut self, scalar: &Scalar) -> usize {
+    fn input(&mut self, scalar: &Scalar, schema: &Schema) -> usize {
         if let Some(input) = self.scalars.iter().position(|known| known == scalar) {
             return input;
         }
         self.scalars.push(scalar.clone());
+        self.compiled.push(scalar.compile(schema));
         self.arrays.push(None);
+        self.masks.push(None);
         self.scalars.len() - 1
     }
 
@@ -55,9 +59,13 @@ impl Inputs {
         self.numbers.len() - 1
     }
 
-    fn array(&mut self, input: usize, slice: &RecordBatch) -> ArrayRef {
-        let array = self.arrays[input].get_or_insert_with(|| self.scalars[input].evaluate(slice));
+    fn array(&mut self, input: usize, slice: &RecordBatch, times: &[i64]) -> ArrayRef {
+        let array = self.arrays[input].get_or_insert_with(|| self.compiled[input].evaluate(slice, times));
         Arc::clone(array)
+    }
+
+    fn mask(&mut self, input: usize, slice: &RecordBatch, times: &[i64]) -> BooleanBuffer {
+        self.masks[input].get_or_insert_with(|| self.compiled[input].mask(slice, times)).clone()
     }
 }
 
@@ -72,29 +80,29 @@ struct Filter {
 
 /// A statement on a view: what it outputs and when next.
 #[derive(Debug)]
-struct GroupClient {
+pub(crate) struct GroupClient {
     statement: usize,
     output: GroupOutput,
     every_ms: Option<i64>,
-    next_ms: Option<i64>,
+    pub(crate) next_ms: Option<i64>,
 }
 
 /// A statement that selects the rows of batches.
 #[derive(Debug)]
-struct RowClient {
+pub(crate) struct RowClient {
     statement: usize,
-    output: RowOutput,
+    pub(crate) output: RowOutput,
 }
 
 /// The grid of `#time_batch`.
 #[derive(Debug)]
-struct Grid {
+pub(crate) struct Grid {
     span_ms: i64,
-    anchor_ms: Option<i64>,
+    pub(crate) anchor_ms: Option<i64>,
     forced: bool,
-    next_ms: Option<i64>,
+    pub(crate) next_ms: Option<i64>,
     /// Rows of the batch before.
-    last_rows: usize,
+    pub(crate) last_rows: usize,
 }
 
 impl Grid {
@@ -115,15 +123,15 @@ impl Grid {
 
 /// A view, its clock, and the statements that read it.
 #[derive(Debug)]
-struct Runner {
+pub(crate) struct Runner {
     filter: usize,
     window: Window,
-    view: View,
+    pub(crate) view: View,
     /// By argument of the view: its place among the inputs' numbers.
     numbers: Vec<usize>,
-    grid: Option<Grid>,
-    groups: Vec<GroupClient>,
-    rows: Vec<RowClient>,
+    pub(crate) grid: Option<Grid>,
+    pub(crate) groups: Vec<GroupClient>,
+    pub(crate) rows: Vec<RowClient>,
 }
 
 /// The statements of a stream that run column by column.
@@ -132,27 +140,29 @@ pub(crate) struct Runtime {
     schema: SchemaRef,
     inputs: Inputs,
     filters: Vec<Filter>,
-    keys: Keys,
+    pub(crate) keys: Keys,
     /// By key: the filters whose rows need its ids.
     key_users: Vec<Vec<usize>>,
     /// By number of the inputs: the filters whose rows need it.
     number_users: Vec<Vec<usize>>,
-    runners: Vec<Runner>,
+    pub(crate) runners: Vec<Runner>,
+    window_rows: usize,
     statements: usize,
     emissions: Vec<Emission>,
 }
 
 impl Runtime {
-    /// A runtime for rows of this schema, which refuses more than `limit` keys of a kind.
-    pub(crate) fn new(schema: SchemaRef, limit: usize) -> Self {
+    /// A runtime for rows of this schema, which refuses more than `groups` keys of a kind and `window_rows` rows in a window.
+    pub(crate) fn new(schema: SchemaRef, groups: usize, window_rows: usize) -> Self {
         Self {
             schema,
             inputs: Inputs::default(),
             filters: Vec::new(),
-            keys: Keys::new(limit),
+            keys: Keys::new(groups),
             key_users: Vec::new(),
             number_users: Vec::new(),
             runners: Vec::new(),
+            window_rows,
             statements: 0,
             emissions: Vec::new(),
         }
@@ -166,12 +176,14 @@ impl Runtime {
         self.statements += 1;
         match &query.body {
             Body::Rows { having, select } => {
-                let mut input = |scalar: &Scalar| self.inputs.input(scalar);
+                let (inputs, schema) = (&mut self.inputs, &self.schema);
+                let mut input = |scalar: &Scalar| inputs.input(scalar, schema);
                 let output = RowOutput::new(
                     having.as_ref().map(&mut input),
                     select.iter().map(&mut input).collect(),
                     query.order.iter().map(|(scalar, descending)| (input(scalar), *descending)).collect(),
                     (query.limit, query.offset),
+                    query.order.iter().map(|(scalar, _)| scalar).chain(select).map(|scalar| scalar.expr().of.clone()).collect(),
                     &query.schema,
                 );
                 self.runners[runner].rows.push(RowClient { statement, output });
@@ -208,7 +220,7 @@ impl Runtime {
     }
 
     fn filter(&mut self, conditions: &[Scalar]) -> usize {
-        let mut conditions: Vec<usize> = conditions.iter().map(|scalar| self.inputs.input(scalar)).collect();
+        let mut conditions: Vec<usize> = conditions.iter().map(|scalar| self.inputs.input(scalar, &self.schema)).collect();
         conditions.sort_unstable();
         conditions.dedup();
         if let Some(filter) = self.filters.iter().position(|filter| filter.conditions == conditions) {
@@ -237,7 +249,7 @@ impl Runtime {
         self.runners.push(Runner {
             filter,
             window,
-            view: View::new(keeping),
+            view: View::new(keeping, self.window_rows),
             numbers: Vec::new(),
             grid,
             groups: Vec::new(),
@@ -247,7 +259,7 @@ impl Runtime {
     }
 
     fn atom(&mut self, key: &Scalar) -> KeyId {
-        let input = self.inputs.input(key);
+        let input = self.inputs.input(key, &self.schema);
         self.keys.atom(input, &key.data_type(&self.schema))
     }
 
@@ -277,7 +289,7 @@ impl Runtime {
                 distinct = Some((atom, self.keys.tuple(&member)));
             } else {
                 let double = matches!(argument.data_type(&self.schema), DataType::Float64 | DataType::Float32);
-                let input = self.inputs.input(argument);
+                let input = self.inputs.input(argument, &self.schema);
                 let place = self.inputs.number(input, double);
                 let runner = &mut self.runners[runner];
                 let argument = runner.view.argument(input, double);
@@ -331,11 +343,12 @@ impl Runtime {
     fn push_slice(&mut self, slice: &RecordBatch, times: &[i64]) {
         let length = times.len();
         self.inputs.arrays.fill(None);
+        self.inputs.masks.fill(None);
         for index in 0..self.filters.len() {
             let mut mask: Option<BooleanBuffer> = None;
             for place in 0..self.filters[index].conditions.len() {
                 let condition = self.filters[index].conditions[place];
-                let truth = super::scalar::truth(&self.inputs.array(condition, slice));
+                let truth = self.inputs.mask(condition, slice, times);
                 mask = Some(match mask {
                     Some(mask) => &mask & &truth,
                     None => truth,
@@ -350,7 +363,7 @@ impl Runtime {
             if self.key_users[key].is_empty() {
                 continue;
             }
-            let values = self.keys.input(key).map(|input| self.inputs.array(input, slice));
+            let values = self.keys.input(key).map(|input| self.inputs.array(input, slice, times));
             let united;
             let rows = match self.key_users[key][..] {
                 [filter] => &self.filters[filter].rows,
@@ -362,7 +375,7 @@ impl Runtime {
             self.keys.resolve(key, length, rows, values.as_ref());
         }
         for number in 0..self.inputs.numbers.len() {
-            let array = self.inputs.array(self.inputs.numbers[number].0, slice);
+            let array = self.inputs.array(self.inputs.numbers[number].0, slice, times);
             let rows = match self.number_users[number][..] {
                 [filter] => &self.filters[filter].rows,
                 _ => &Rows::All(length),
@@ -386,6 +399,28 @@ impl Runtime {
             }
         }
         self.keys.sweep();
+    }
+
+    /// Rows that found no room for their group, and rows that found none in a window, since the last call.
+    pub(crate) fn take_refused(&mut self) -> (u64, u64) {
+        let groups = self.keys.take_refused();
+        let rows = self.runners.iter_mut().map(|runner| std::mem::take(&mut runner.view.refused)).sum();
+        (groups, rows)
+    }
+
+    /// Rows in the window and groups of a statement.
+    pub(crate) fn size(&self, statement: usize) -> (usize, usize) {
+        for runner in &self.runners {
+            if let Some(client) = runner.groups.iter().find(|client| client.statement == statement) {
+                let grouping = &runner.view.groupings[client.output.grouping()];
+                let rows = if runner.view.keeping == Keeping::Together { 0 } else { runner.view.rows };
+                return (rows, grouping.index.len());
+            }
+            if let Some(client) = runner.rows.iter().find(|client| client.statement == statement) {
+                return (client.output.len(), 0);
+            }
+        }
+        (0, 0)
     }
 
     /// The next instant at which something is due.
@@ -494,7 +529,7 @@ impl Runner {
         span: (usize, usize),
     ) {
         for client in &mut self.rows {
-            client.output.add(&mut |input| inputs.array(input, slice), rows, span);
+            client.output.add(&mut |input| inputs.array(input, slice, times), rows, span);
         }
         let numbers: Vec<&Numbers> = self.numbers.iter().map(|&number| &inputs.numbers[number].1).collect();
         self.view.add(keys, times, rows, span, &numbers);

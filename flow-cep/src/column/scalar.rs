@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, RecordBatch, new_null_array};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Schema};
 
 use crate::event_type::arrow_type;
+use crate::expr::column::ColumnExpr;
 use crate::expr::{Expr, LikePattern, Node, RegexpPattern};
 
 /// An expression over the columns of one batch: it has no aggregates, no state and no clock.
@@ -39,11 +39,9 @@ impl Scalar {
         }
     }
 
-    pub(crate) fn evaluate(&self, batch: &RecordBatch) -> ArrayRef {
-        match self.0.node {
-            Node::Column { column, .. } => Arc::clone(batch.column(column)),
-            _ => crate::expr::column::eval(&self.0, batch),
-        }
+    /// Compiles the expression for batches of a schema.
+    pub(crate) fn compile(&self, schema: &Schema) -> Compiled {
+        Compiled { column: self.as_column(), expr: ColumnExpr::new(&self.0, schema) }
     }
 
     /// The column, if the expression is nothing else.
@@ -83,12 +81,30 @@ impl Scalar {
     }
 }
 
-/// The rows for which a condition is true; null is not.
-pub(crate) fn truth(condition: &ArrayRef) -> BooleanBuffer {
-    let Some(condition) = condition.as_boolean_opt() else { return BooleanBuffer::new_unset(condition.len()) };
-    match condition.nulls() {
-        Some(nulls) => condition.values() & nulls.inner(),
-        None => condition.values().clone(),
+/// An expression that is ready for batches of one schema.
+#[derive(Clone, Debug)]
+pub(crate) struct Compiled {
+    column: Option<usize>,
+    /// None only for expressions that [`Scalar::new`] refuses.
+    expr: Option<ColumnExpr>,
+}
+
+impl Compiled {
+    /// The values for all rows; a plain column keeps its Arrow type.
+    pub(crate) fn evaluate(&self, batch: &RecordBatch, times: &[i64]) -> ArrayRef {
+        match (self.column, &self.expr) {
+            (Some(column), _) => Arc::clone(batch.column(column)),
+            (None, Some(expr)) => expr.evaluate(batch, times),
+            (None, None) => new_null_array(&DataType::Null, batch.num_rows()),
+        }
+    }
+
+    /// The rows for which a condition is true; null is not.
+    pub(crate) fn mask(&self, batch: &RecordBatch, times: &[i64]) -> BooleanBuffer {
+        match &self.expr {
+            Some(expr) => expr.mask(batch, times),
+            None => BooleanBuffer::new_unset(batch.num_rows()),
+        }
     }
 }
 

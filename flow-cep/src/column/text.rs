@@ -41,8 +41,8 @@ impl TextInterner {
         self.table.len()
     }
 
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused
+    pub(crate) fn take_refused(&mut self) -> u64 {
+        std::mem::take(&mut self.refused)
     }
 
     pub(crate) fn bound(&self) -> usize {
@@ -111,34 +111,36 @@ impl TextInterner {
         }
     }
 
-    pub(crate) fn parts(&self) -> (&[Box<str>], &[u32], &[u32]) {
-        (&self.texts, &self.holders, &self.free)
+    /// The texts by id, and the ids that are not in use in the order of reuse.
+    pub(crate) fn parts(&self) -> (&[Box<str>], &[u32]) {
+        (&self.texts, &self.free)
     }
 
-    pub(crate) fn from_parts(
-        limit: usize,
-        texts: Vec<Box<str>>,
-        holders: Vec<u32>,
-        free: Vec<u32>,
-    ) -> Option<Self> {
-        let vacant = holders.iter().filter(|&&count| count == VACANT).count();
-        let known = free
-            .iter()
-            .all(|&id| holders.get(id as usize) == Some(&VACANT));
-        if texts.len() != holders.len() || vacant != free.len() || !known {
-            return None;
-        }
+    /// The interner that [`TextInterner::parts`] described, its ids held by nobody.
+    pub(crate) fn from_parts(limit: usize, texts: Vec<Box<str>>, free: Vec<u32>) -> Option<Self> {
         let mut interner = Self::new(limit);
+        interner.holders = vec![0; texts.len()];
+        for &id in &free {
+            let holders = interner.holders.get_mut(id as usize)?;
+            if std::mem::replace(holders, VACANT) == VACANT {
+                return None;
+            }
+        }
         interner.texts = texts;
-        interner.holders = holders;
         interner.free = free;
         for index in 0..interner.texts.len() {
             if interner.holders[index] != VACANT {
                 let hash = interner.hasher.hash_one(&*interner.texts[index]);
                 interner.insert(hash, id_from(index));
+                interner.idle.push(id_from(index));
             }
         }
         Some(interner)
+    }
+
+    /// Whether an id is in use.
+    pub(crate) fn knows(&self, id: u32) -> bool {
+        self.holders.get(id as usize).is_some_and(|&holders| holders != VACANT)
     }
 }
 

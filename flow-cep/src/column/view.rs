@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use serde::{Deserialize, Serialize};
+
 use super::groups::{Grouping, Places};
 use super::interner::{NONE, Rows};
 use super::keys::Keys;
@@ -11,7 +13,7 @@ use super::numbers::Numbers;
 pub(crate) const CHUNK_ROWS: usize = 1024;
 
 /// Consecutive rows of a window: when they came, where their groups are, and what to take out when they leave.
-#[derive(Debug)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Chunk {
     /// Time of the first row.
     pub(crate) base_ms: i64,
@@ -48,11 +50,14 @@ pub(crate) struct View {
     pub(crate) sequence: u64,
     /// Rows in the window.
     pub(crate) rows: usize,
+    /// Most rows of a sliding window, and how many it has refused.
+    limit: usize,
+    pub(crate) refused: u64,
     scratch: Vec<Places>,
 }
 
 impl View {
-    pub(crate) const fn new(keeping: Keeping) -> Self {
+    pub(crate) const fn new(keeping: Keeping, limit: usize) -> Self {
         Self {
             keeping,
             groupings: Vec::new(),
@@ -61,6 +66,8 @@ impl View {
             chunks: VecDeque::new(),
             sequence: 0,
             rows: 0,
+            limit,
+            refused: 0,
             scratch: Vec::new(),
         }
     }
@@ -92,15 +99,18 @@ impl View {
                     grouping.add(keys, rows, (from, to), numbers, self.sequence, places);
                 }
                 self.sequence += (to - from) as u64;
+                self.rows += to - from;
             }
             Keeping::Sliding { .. } => {
-                let mut from = from;
-                while from < to {
-                    from = self.add_to_chunk(keys, times, rows, (from, to), numbers);
+                let end = to.min(from + self.limit.saturating_sub(self.rows));
+                self.refused += (to - end) as u64;
+                let mut next = from;
+                while next < end {
+                    next = self.add_to_chunk(keys, times, rows, (next, end), numbers);
                 }
+                self.rows += end - from;
             }
         }
-        self.rows += to - from;
     }
 
     /// Adds as many rows as the last chunk takes, or a new one; returns the place of the next.
