@@ -8,7 +8,10 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, TimestampMillisecondType};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
 use crate::column::Columns;
@@ -436,7 +439,9 @@ impl Engine {
             rows: self.runtime.save().map_err(bad)?,
             columns: self.columns.save().map_err(bad)?,
         };
-        postcard::to_allocvec(&checkpoint).map_err(bad)
+        let mut bytes = postcard::to_allocvec(&checkpoint).map_err(bad)?;
+        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        Ok(bytes)
     }
 
     /// Takes up the state that an engine with the same statements has written.
@@ -445,6 +450,10 @@ impl Engine {
     /// When the checkpoint is of another version or of other statements, or is damaged. The engine must then be dropped.
     pub fn restore(&mut self, checkpoint: &[u8]) -> Result<(), EngineError> {
         let bad = |error: postcard::Error| EngineError::BadCheckpoint(error.to_string());
+        let sum = checkpoint.split_last_chunk::<4>();
+        let Some((checkpoint, _)) = sum.filter(|(bytes, sum)| crc32fast::hash(bytes).to_le_bytes() == **sum) else {
+            return Err(EngineError::BadCheckpoint("its checksum is wrong".to_owned()));
+        };
         let (version, _) = postcard::take_from_bytes::<u32>(checkpoint).map_err(bad)?;
         if version != CHECKPOINT_VERSION {
             return Err(EngineError::BadCheckpoint(format!(

@@ -180,6 +180,7 @@ impl<K: Key> Interner<K> {
     }
 
     /// The id of one key.
+    #[cfg(test)]
     pub(crate) fn enter_one(&mut self, key: K) -> u32 {
         self.reserve(1);
         self.enter(key)

@@ -1,0 +1,330 @@
+//! The columnar runtime gives what the row runtime gives, for any split of the stream and through a checkpoint.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int64Array, RecordBatch, UInt16Array,
+    UInt8Array,
+};
+use arrow_array::types::Int32Type;
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use flow_cep::event_type::EventType;
+use flow_cep::plan::{Planner, StatementPlan};
+use flow_cep::value::Value;
+use flow_cep::{Engine, Execution, Limits, parse};
+use proptest::prelude::*;
+
+const START_MS: i64 = 1_000_000;
+
+fn schema() -> SchemaRef {
+    let text = DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8));
+    Arc::new(Schema::new(vec![
+        Field::new("time", DataType::Int64, false),
+        Field::new("src", DataType::FixedSizeBinary(16), false),
+        Field::new("dst", DataType::FixedSizeBinary(16), true),
+        Field::new("port", DataType::UInt16, false),
+        Field::new("proto", DataType::UInt8, false),
+        Field::new("bytes", DataType::Int64, true),
+        Field::new("load", DataType::Float64, true),
+        Field::new("inside", DataType::Boolean, true),
+        Field::new("probe", text, true),
+    ]))
+}
+
+#[derive(Clone, Debug)]
+struct Row {
+    after_ms: i64,
+    src: u8,
+    dst: Option<u8>,
+    port: u16,
+    proto: u8,
+    bytes: Option<i64>,
+    load: Option<i8>,
+    inside: Option<bool>,
+    probe: Option<u8>,
+}
+
+fn row() -> impl Strategy<Value = Row> {
+    let pause = prop_oneof![6 => Just(0_i64), 6 => 1_i64..400, 2 => 400_i64..3000, 1 => 3000_i64..30_000];
+    let whole = proptest::option::weighted(0.9, -5_i64..60);
+    (
+        (pause, 0_u8..6, proptest::option::weighted(0.9, 0_u8..5), prop_oneof![Just(80_u16), Just(443), 0_u16..5]),
+        (prop_oneof![Just(6_u8), Just(17)], whole, proptest::option::weighted(0.9, -20_i8..20)),
+        (proptest::option::weighted(0.9, any::<bool>()), proptest::option::weighted(0.9, 0_u8..3)),
+    )
+        .prop_map(|((after_ms, src, dst, port), (proto, bytes, load), (inside, probe))| Row {
+            after_ms,
+            src,
+            dst,
+            port,
+            proto,
+            bytes,
+            load,
+            inside,
+            probe,
+        })
+}
+
+fn address(last: u8) -> [u8; 16] {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 0, last]
+}
+
+/// The rows as one batch; their times start after `START_MS`.
+fn batch(rows: &[Row]) -> RecordBatch {
+    let mut time = START_MS + 500;
+    let times: Int64Array = rows
+        .iter()
+        .map(|row| {
+            time += row.after_ms;
+            Some(time)
+        })
+        .collect();
+    let src = FixedSizeBinaryArray::try_from_iter(rows.iter().map(|row| address(row.src))).unwrap();
+    let dst = rows.iter().map(|row| row.dst.map(address));
+    let dst = FixedSizeBinaryArray::try_from_sparse_iter_with_size(dst, 16).unwrap();
+    let names = ["north", "south", "east"];
+    let probes: DictionaryArray<Int32Type> = rows.iter().map(|row| row.probe.map(|probe| names[usize::from(probe)])).collect();
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(times),
+        Arc::new(src),
+        Arc::new(dst),
+        Arc::new(rows.iter().map(|row| Some(row.port)).collect::<UInt16Array>()),
+        Arc::new(rows.iter().map(|row| Some(row.proto)).collect::<UInt8Array>()),
+        Arc::new(rows.iter().map(|row| row.bytes).collect::<Int64Array>()),
+        Arc::new(rows.iter().map(|row| row.load.map(|load| f64::from(load) / 4.0)).collect::<Float64Array>()),
+        Arc::new(rows.iter().map(|row| row.inside).collect::<BooleanArray>()),
+        Arc::new(probes),
+    ];
+    RecordBatch::try_new(schema(), columns).unwrap()
+}
+
+/// A statement of a shape that may run by column.
+fn statement() -> impl Strategy<Value = String> {
+    let filter = prop_oneof![
+        Just(""),
+        Just("(proto = 6)"),
+        Just("(port in (80, 443), bytes > 3)"),
+        Just("(inside = true)"),
+        Just("(probe = 'north' or load < 1.5)"),
+        Just("(src in 10.0.0.0/31, not (bytes <= 20))"),
+    ];
+    let key = prop_oneof![
+        Just(""),
+        Just("src"),
+        Just("src, dst"),
+        Just("dst, port"),
+        Just("probe"),
+        Just("inside, proto, src"),
+        Just("load"),
+        Just("bytes"),
+    ];
+    let aggregates = proptest::sample::subsequence(
+        vec![
+            "count(*)",
+            "count(bytes)",
+            "count(distinct dst)",
+            "count(distinct port)",
+            "sum(bytes)",
+            "sum(load)",
+            "avg(bytes)",
+            "min(bytes)",
+            "max(load)",
+            "max(port)",
+            "stddev(bytes)",
+            "count(*, proto = 6)",
+            "sum(bytes, port = 80)",
+            "count(distinct probe, inside)",
+        ],
+        1..5,
+    );
+    let having = prop_oneof![
+        3 => Just(""),
+        1 => Just(" having count(*) > 2"),
+        1 => Just(" having count(distinct dst) >= 2 or sum(bytes) > 40"),
+    ];
+    let window = prop_oneof![
+        4 => Just(("#time(5 sec)", " output snapshot every 2 sec")),
+        1 => Just(("#time(1 sec)", " output snapshot every 3 sec")),
+        1 => Just(("", " output snapshot every 2 sec")),
+        1 => Just(("#keepall", " output snapshot every 7 sec")),
+        3 => Just(("#time_batch(2 sec)", "")),
+        1 => Just(("#time_batch(3 sec, 0L)", "")),
+        1 => Just(("#time_batch(2 sec, \"FORCE_UPDATE\")", "")),
+        1 => Just(("#time_batch(2 sec, \"START_EAGER\")", "")),
+    ];
+    let condition = prop_oneof![3 => Just(""), 1 => Just(" where bytes > 5")];
+    // Every column of a row is in the order, so that the limit cuts between rows that differ.
+    let limit = prop_oneof![Just(""), Just(" limit 3"), Just(" limit 2 offset 1")];
+    let grouped = (filter.clone(), key, aggregates, having, window, condition, limit, any::<bool>()).prop_map(
+        |(filter, key, aggregates, having, (window, output), condition, limit, descending)| {
+            let keys: Vec<&str> = if key.is_empty() { Vec::new() } else { key.split(", ").collect() };
+            let columns: Vec<String> = keys
+                .iter()
+                .map(|key| (*key).to_owned())
+                .chain(aggregates.iter().enumerate().map(|(at, aggregate)| format!("{aggregate} as a{at}")))
+                .collect();
+            let group = if key.is_empty() { String::new() } else { format!(" group by {key}") };
+            let having = having.to_owned();
+            let direction = if descending { " desc" } else { "" };
+            let order: Vec<&str> = [aggregates[0]].into_iter().chain(keys.iter().copied()).collect();
+            let order = if limit.is_empty() || key.is_empty() {
+                String::new()
+            } else {
+                format!(" order by {}", order.join(&format!("{direction}, ")))
+            };
+            let limit = if order.is_empty() { "" } else { limit };
+            let columns = columns.join(", ");
+            format!("select {columns} from Flow{filter}{window}{condition}{group}{having}{output}{order}{limit}")
+        },
+    );
+    let order = prop_oneof![
+        Just(" order by bytes desc, time, src, port, load, dst limit 4"),
+        Just(" order by load * 2.0, src desc limit 5 offset 1"),
+        Just(" order by probe, bytes"),
+        Just(""),
+        Just(" limit 3"),
+    ];
+    let rows = (filter, order).prop_map(|(filter, order)| {
+        format!("select time, src, dst, port, bytes + 1 as more, load / 2 as half, probe from Flow{filter}#time_batch(2 sec){order}")
+    });
+    prop_oneof![4 => grouped, 1 => rows]
+}
+
+fn plan(statements: &[String]) -> (Arc<flow_cep::plan::Catalog>, Vec<StatementPlan>) {
+    let mut planner = Planner::new([EventType::new("Flow", schema(), Some("time")).unwrap()]);
+    let text = statements.join(";\n");
+    let module = parse(&text).unwrap_or_else(|error| panic!("{error}"));
+    let plans = module
+        .statements
+        .iter()
+        .map(|statement| planner.plan(statement, &text).unwrap_or_else(|error| panic!("{error}")))
+        .collect();
+    (Arc::new(planner.catalog().clone()), plans)
+}
+
+/// For each statement its deliveries: time and rows, those of a statement without an order sorted.
+type Results = HashMap<String, Vec<(i64, Vec<Vec<Value>>)>>;
+
+fn collect(engine: &mut Engine, results: &mut Results) {
+    while let Some(delivery) = engine.next_output() {
+        let deliveries = results.entry(delivery.statement.to_string()).or_default();
+        assert_eq!(delivery.number, deliveries.len() as u64 + 1);
+        let rows = (0..delivery.new.len()).map(|row| delivery.new.values(row)).collect();
+        assert!(delivery.old.is_empty());
+        deliveries.push((delivery.time_ms, rows));
+    }
+}
+
+fn close(left: &Value, right: &Value) -> bool {
+    match (left, right) {
+        (Value::Double(left), Value::Double(right)) => {
+            left == right || (left - right).abs() <= 1e-9 * left.abs().max(right.abs()).max(1.0)
+        }
+        _ => left == right && left.value_type() == right.value_type(),
+    }
+}
+
+fn compare(text: &str, by_row: &[(i64, Vec<Vec<Value>>)], by_column: &[(i64, Vec<Vec<Value>>)]) -> Result<(), TestCaseError> {
+    let times = |deliveries: &[(i64, Vec<Vec<Value>>)]| -> Vec<(i64, usize)> {
+        deliveries.iter().map(|(time, rows)| (*time, rows.len())).collect()
+    };
+    prop_assert_eq!(times(by_row), times(by_column), "{}", text);
+    for ((time, expected), (_, found)) in by_row.iter().zip(by_column) {
+        let (mut expected, mut found) = (expected.clone(), found.clone());
+        if !text.contains("order by") {
+            expected.sort();
+            found.sort();
+        }
+        for (expected, found) in expected.iter().zip(&found) {
+            let same = expected.len() == found.len() && expected.iter().zip(found).all(|(left, right)| close(left, right));
+            prop_assert!(same, "{}\nat {}: by row {:?}, by column {:?}", text, time, expected, found);
+        }
+    }
+    Ok(())
+}
+
+fn engine(statements: &[String], execution: Execution) -> Engine {
+    let (catalog, plans) = plan(statements);
+    Engine::with_execution(catalog, &plans, START_MS, Limits::default(), execution)
+}
+
+fn check(statements: &[String], rows: &[Row], cuts: &[usize], checkpoint: usize) -> Result<(), TestCaseError> {
+    let whole = batch(rows);
+    let mut by_row = engine(statements, Execution::ByRow);
+    by_row.push("Flow", &whole).unwrap();
+    let mut expected = Results::new();
+    let end = START_MS + 200_000;
+    by_row.advance(end);
+    collect(&mut by_row, &mut expected);
+
+    let mut by_column = engine(statements, Execution::Mixed);
+    let mut found = Results::new();
+    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (rows.len() + 1)).chain([rows.len()]).collect();
+    cuts.sort_unstable();
+    let mut from = 0;
+    for (number, cut) in cuts.into_iter().enumerate() {
+        by_column.push("Flow", &whole.slice(from, cut - from)).unwrap();
+        collect(&mut by_column, &mut found);
+        if number == checkpoint {
+            let saved = by_column.checkpoint().unwrap();
+            by_column = engine(statements, Execution::Mixed);
+            by_column.restore(&saved).unwrap();
+        }
+        from = cut;
+    }
+    by_column.advance(end);
+    collect(&mut by_column, &mut found);
+    for (number, text) in statements.iter().enumerate() {
+        let (_, plans) = plan(statements);
+        let name = &plans[number].name;
+        let none = Vec::new();
+        compare(text, expected.get(name).unwrap_or(&none), found.get(name).unwrap_or(&none))?;
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn columnar_results_equal_those_by_row(
+        statements in proptest::collection::vec(statement(), 1..4),
+        rows in proptest::collection::vec(row(), 1..120),
+        cuts in proptest::collection::vec(any::<usize>(), 0..6),
+        checkpoint in 0_usize..6,
+    ) {
+        check(&statements, &rows, &cuts, checkpoint)?;
+    }
+}
+
+#[test]
+fn damaged_checkpoints_are_refused() {
+    let statements = vec![
+        "select src, count(distinct dst) as n, sum(bytes) as s, max(bytes) as m from Flow#time(5 sec) group by src output snapshot every 2 sec".to_owned(),
+        "select src, bytes from Flow#time_batch(2 sec) order by bytes desc limit 2".to_owned(),
+    ];
+    let rows: Vec<Row> = (0..50_u8)
+        .map(|at| Row {
+            after_ms: 100,
+            src: at % 7,
+            dst: Some(at % 5),
+            port: 80,
+            proto: 6,
+            bytes: Some(i64::from(at)),
+            load: None,
+            inside: None,
+            probe: None,
+        })
+        .collect();
+    let whole = batch(&rows);
+    let mut first = engine(&statements, Execution::Mixed);
+    first.push("Flow", &whole.slice(0, 30)).unwrap();
+    let saved = first.checkpoint().unwrap();
+    for at in (0..saved.len()).step_by(7) {
+        let mut damaged = saved.clone();
+        damaged[at] ^= 1 << (at % 8);
+        assert!(engine(&statements, Execution::Mixed).restore(&damaged).is_err());
+        assert!(engine(&statements, Execution::Mixed).restore(&saved[..at]).is_err());
+    }
+}
