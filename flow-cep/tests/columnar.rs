@@ -12,7 +12,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use flow_cep::event_type::EventType;
 use flow_cep::plan::{Planner, StatementPlan};
 use flow_cep::value::Value;
-use flow_cep::{Engine, Execution, Limits, parse};
+use flow_cep::{Engine, Execution, Limits, Rows, parse};
 use proptest::prelude::*;
 
 const START_MS: i64 = 1_000_000;
@@ -327,4 +327,38 @@ fn damaged_checkpoints_are_refused() {
         assert!(engine(&statements, Execution::Mixed).restore(&damaged).is_err());
         assert!(engine(&statements, Execution::Mixed).restore(&saved[..at]).is_err());
     }
+}
+
+#[test]
+fn statements_that_see_every_flow_run_by_column() {
+    let statements: Vec<String> = [
+        "select src, count(distinct dst) as n from Flow(proto = 6)#time(5 sec) group by src having count(*) > 0 output snapshot every 2 sec order by count(distinct dst) desc, src",
+        "select src, dst, sum(bytes) as s from Flow#time(5 sec) where bytes > 0 group by src, dst output snapshot every 2 sec order by sum(bytes) desc limit 10",
+        "select src, bytes * 8.0 as bits from Flow(bytes > 1)#time_batch(2 sec) order by bytes * 8.0 desc, time limit 10",
+        "select count(*) as n, sum(bytes) * 8 as bits from Flow#time_batch(1 sec)",
+        "select probe, avg(bytes) as a, max(port) as p from Flow group by probe output snapshot every 2 sec",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let rows: Vec<Row> = (0..60_u8)
+        .map(|at| Row {
+            after_ms: 100,
+            src: at % 7,
+            dst: Some(at % 5),
+            port: 80,
+            proto: 6,
+            bytes: Some(i64::from(at)),
+            load: None,
+            inside: None,
+            probe: Some(0),
+        })
+        .collect();
+    let mut engine = engine(&statements, Execution::Mixed);
+    engine.push("Flow", &batch(&rows)).unwrap();
+    let mut by_column = std::collections::HashSet::new();
+    while let Some(delivery) = engine.next_output() {
+        assert!(matches!(delivery.new, Rows::Columns(_)), "{} ran by row", delivery.statement);
+        by_column.insert(delivery.statement);
+    }
+    assert_eq!(by_column.len(), statements.len());
 }

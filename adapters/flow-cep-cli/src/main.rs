@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
 mod check;
 mod events;
 mod output;
@@ -21,6 +22,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Bench(bench::Bench),
     Check(check::Check),
     Replay(replay::Replay),
 }
@@ -37,6 +39,7 @@ enum Outcome {
 #[expect(clippy::print_stderr, reason = "the reason for a failure goes to standard error")]
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Bench(bench) => bench.run(),
         Command::Check(check) => check.run(),
         Command::Replay(replay) => replay.run(),
     };

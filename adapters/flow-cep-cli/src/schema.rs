@@ -77,7 +77,8 @@ pub(crate) fn flow() -> Result<Vec<EventType>> {
     parse(include_str!("../schemas/flow.toml"))
 }
 
-fn parse(text: &str) -> Result<Vec<EventType>> {
+/// Reads the event types of a schema.
+pub(crate) fn parse(text: &str) -> Result<Vec<EventType>> {
     let file: File = toml::from_str(text)?;
     ensure!(!file.event_type.is_empty(), "no event type is defined");
     let mut types: Vec<EventType> = Vec::new();

@@ -70,7 +70,10 @@ impl GroupColumn {
             Self::Count { nulls } => Arc::new(Int64Array::from(present(nulls).0)),
             Self::Distinct { offset } => Arc::new(Int64Array::from(grouping.gather(slots, offset))),
             Self::Sum { offset, nulls, double } => {
-                let (sums, some) = (grouping.gather(slots, offset), present(nulls).1);
+                let sums = grouping.gather(slots, offset);
+                // Most sums are of columns without nulls; a look tells, without keeping the counts.
+                let empty = |slot: &u32| grouping.rows_of(*slot) == grouping.word(*slot, nulls);
+                let some = if slots.iter().any(empty) { present(nulls).1 } else { None };
                 if double {
                     let sums: Vec<f64> = sums.into_iter().map(from_word).collect();
                     Arc::new(Float64Array::new(sums.into(), some))
@@ -269,8 +272,12 @@ impl GroupOutput {
         if slots.is_empty() {
             return None;
         }
-        let arrays = self.select.evaluate(&source, &slots);
-        RecordBatch::try_new(Arc::clone(&self.schema), arrays).ok()
+        let arrays = self.select.evaluate(&source, &slots).into_iter().zip(self.schema.fields());
+        let delivered = |(array, field): (ArrayRef, &Arc<Field>)| {
+            if array.data_type() == field.data_type() { Ok(array) } else { arrow_cast::cast(&array, field.data_type()) }
+        };
+        let arrays: Result<Vec<ArrayRef>, _> = arrays.map(delivered).collect();
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays.ok()?).ok()
     }
 
     pub(crate) const fn grouping(&self) -> usize {

@@ -19,16 +19,29 @@ pub(crate) struct Index {
     pub(crate) ids: Vec<u32>,
     pub(crate) free: Vec<u32>,
     created: Vec<u32>,
+    left: Vec<u32>,
+}
+
+/// Whether rows are divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Grouped {
+    ByKey,
+    /// All rows are one group, in slot 0.
+    Whole,
 }
 
 impl Index {
     pub(crate) fn new(key: Option<KeyId>) -> Self {
         let ids = if key.is_none() { vec![0] } else { Vec::new() };
-        Self { key, slot_of: Vec::new(), ids, free: Vec::new(), created: Vec::new() }
+        Self { key, slot_of: Vec::new(), ids, free: Vec::new(), created: Vec::new(), left: Vec::new() }
     }
 
     pub(crate) const fn key(&self) -> Option<KeyId> {
         self.key
+    }
+
+    const fn grouped(&self) -> Grouped {
+        if self.key.is_some() { Grouped::ByKey } else { Grouped::Whole }
     }
 
     /// One more than the largest slot.
@@ -85,24 +98,32 @@ impl Index {
             }
             slots.push(slot);
         });
-        for id in self.created.drain(..) {
-            keys.hold(key, id);
+        keys.hold_all(key, &self.created);
+        self.created.clear();
+    }
+
+    /// Gives a slot back; [`Index::settle`] has to follow.
+    fn leave(&mut self, slot: u32) {
+        if self.key.is_some() {
+            let id = self.ids[slot as usize];
+            self.slot_of[id as usize] = NONE;
+            self.ids[slot as usize] = NONE;
+            self.free.push(slot);
+            self.left.push(id);
         }
     }
 
-    /// Gives a slot back.
-    pub(crate) fn leave(&mut self, keys: &mut Keys, slot: u32) {
-        let Some(key) = self.key else { return };
-        let id = self.ids[slot as usize];
-        self.slot_of[id as usize] = NONE;
-        self.ids[slot as usize] = NONE;
-        self.free.push(slot);
-        keys.release(key, id);
+    /// Releases the ids of the slots that were given back.
+    fn settle(&mut self, keys: &mut Keys) {
+        if let Some(key) = self.key {
+            keys.release_all(key, &self.left);
+        }
+        self.left.clear();
     }
 
     /// The index whose slots hold these ids; counts its holds. None if the parts do not fit.
     pub(crate) fn restore(keys: &mut Keys, key: Option<KeyId>, ids: Vec<u32>, free: Vec<u32>) -> Option<Self> {
-        let mut index = Self { key, slot_of: Vec::new(), ids, free, created: Vec::new() };
+        let mut index = Self { key, slot_of: Vec::new(), ids, free, created: Vec::new(), left: Vec::new() };
         let Some(key) = key else {
             return (index.ids.len() == 1 && index.free.is_empty()).then_some(index);
         };
@@ -253,6 +274,7 @@ impl Grouping {
         self.words.resize(self.index.bound() * self.stride, 0);
         let slots = &places.slots[first..];
         let stride = self.stride;
+        let grouped = self.index.grouped();
         let words = self.words.as_mut_slice();
         if self.index.key().is_none() {
             words[0] += i64::from(id_from(slots.len()));
@@ -263,7 +285,7 @@ impl Grouping {
                 }
             }
         }
-        update::<true>(words, stride, &self.cells, slots, rows, span.0, numbers);
+        update::<true>(words, stride, &self.cells, slots, rows, span.0, numbers, grouped);
         places.members.resize_with(self.members.len(), Vec::new);
         for (members, kept) in self.members.iter_mut().zip(&mut places.members) {
             let first = kept.len();
@@ -307,8 +329,9 @@ impl Grouping {
     ) {
         let slots = &places.slots[from..to];
         let stride = self.stride;
+        let grouped = self.index.grouped();
         let words = self.words.as_mut_slice();
-        update::<false>(words, stride, &self.cells, slots, &Rows::All(to), from, numbers);
+        update::<false>(words, stride, &self.cells, slots, &Rows::All(to), from, numbers, grouped);
         for (members, kept) in self.members.iter_mut().zip(&places.members) {
             for (&group, &member) in slots.iter().zip(&kept[from..to]) {
                 if member != NONE && group != NONE {
@@ -316,7 +339,7 @@ impl Grouping {
                     *count -= 1;
                     if *count == 0 {
                         words[group as usize * stride + members.offset] -= 1;
-                        members.index.leave(keys, member);
+                        members.index.leave(member);
                     }
                 }
             }
@@ -338,9 +361,17 @@ impl Grouping {
                 if words[at] == 0 {
                     // What floating point left over goes with the last row.
                     words[at..at + stride].fill(0);
-                    self.index.leave(keys, slot);
+                    self.index.leave(slot);
                 }
             }
+        }
+        self.settle(keys);
+    }
+
+    fn settle(&mut self, keys: &mut Keys) {
+        self.index.settle(keys);
+        for members in &mut self.members {
+            members.index.settle(keys);
         }
     }
 
@@ -371,14 +402,14 @@ impl Grouping {
     pub(crate) fn turn(&mut self, keys: &mut Keys) {
         for slot in 0..self.index.bound() {
             if self.index.key().is_some() && self.index.ids[slot] != NONE && self.words[slot * self.stride] == 0 {
-                self.index.leave(keys, id_from(slot));
+                self.index.leave(id_from(slot));
             }
         }
         self.words.fill(0);
         for members in &mut self.members {
             for slot in 0..members.index.bound() {
                 if members.index.ids[slot] != NONE {
-                    members.index.leave(keys, id_from(slot));
+                    members.index.leave(id_from(slot));
                 }
             }
             members.counts.fill(0);
@@ -386,6 +417,7 @@ impl Grouping {
         for queue in self.extremes.iter_mut().flat_map(|extremes| &mut extremes.queues) {
             queue.clear();
         }
+        self.settle(keys);
     }
 
     /// The word of each of the groups.
@@ -416,6 +448,7 @@ fn each_record(slots: &[u32], stride: usize, rows: &Rows, from: usize, mut visit
 }
 
 /// Applies rows to the cells of their groups, coming or going.
+#[expect(clippy::too_many_arguments, reason = "the parts of a grouping, borrowed one by one")]
 fn update<const COMING: bool>(
     words: &mut [i64],
     stride: usize,
@@ -424,12 +457,19 @@ fn update<const COMING: bool>(
     rows: &Rows,
     from: usize,
     numbers: &[&Numbers],
+    grouped: Grouped,
 ) {
     for &(cell, offset) in cells {
         match cell {
             Cell::Sum { argument } => {
                 let numbers = numbers[argument];
                 match &numbers.values {
+                    Values::Integer(values) if grouped == Grouped::Whole && numbers.nulls.is_empty() => {
+                        let mut sum = 0_i64;
+                        rows.each(from, from + slots.len(), |row| sum = sum.wrapping_add(values[row]));
+                        let word = &mut words[offset];
+                        *word = if COMING { word.wrapping_add(sum) } else { word.wrapping_sub(sum) };
+                    }
                     Values::Integer(values) if numbers.nulls.is_empty() => {
                         each_record(slots, stride, rows, from, |at, row| {
                             let word = &mut words[at + offset];

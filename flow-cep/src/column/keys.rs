@@ -217,8 +217,7 @@ impl Keys {
             Kind::Pair { left: left_key, right: right_key, pairs } => {
                 let (left, right) = (&before[*left_key].ids, &before[*right_key].ids);
                 let packed = &mut self.scratch.integers;
-                packed.clear();
-                packed.resize(length, 0);
+                grow(packed, length);
                 let mut refused = false;
                 rows.each(0, rows.len(), |row| {
                     refused |= left[row] == NONE || right[row] == NONE;
@@ -248,15 +247,24 @@ impl Keys {
     }
 
     /// Counts a holder of an id.
-    #[inline]
     pub(crate) fn hold(&mut self, key: KeyId, id: u32) {
         hold_in(&mut self.slots, key, id);
     }
 
-    /// Takes a holder off an id.
-    #[inline]
-    pub(crate) fn release(&mut self, key: KeyId, id: u32) {
-        release_in(&mut self.slots, key, id);
+    /// Counts a holder of each id.
+    pub(crate) fn hold_all(&mut self, key: KeyId, ids: &[u32]) {
+        match &mut self.slots[key].kind {
+            Kind::Pair { pairs, .. } => ids.iter().for_each(|&id| pairs.hold(id)),
+            Kind::Atom { .. } => ids.iter().for_each(|&id| hold_in(&mut self.slots, key, id)),
+        }
+    }
+
+    /// Takes a holder off each id.
+    pub(crate) fn release_all(&mut self, key: KeyId, ids: &[u32]) {
+        match &mut self.slots[key].kind {
+            Kind::Pair { pairs, .. } => ids.iter().for_each(|&id| pairs.release(id)),
+            Kind::Atom { .. } => ids.iter().for_each(|&id| release_in(&mut self.slots, key, id)),
+        }
     }
 
     /// Gives back what nobody holds: pairs first, as they hold their parts.
@@ -545,6 +553,13 @@ struct Scratch {
     hashed: Vec<u32>,
 }
 
+/// Makes room for the rows of a slice; what other rows left is not read.
+fn grow<T: Clone + Default>(values: &mut Vec<T>, length: usize) {
+    if values.len() < length {
+        values.resize(length, T::default());
+    }
+}
+
 fn resolve_atom(dictionary: &mut Dictionary, rows: &Rows, values: &ArrayRef, ids: &mut [u32], scratch: &mut Scratch) {
     if let Some(dictionary_array) = values.as_any_dictionary_opt() {
         resolve_dictionary(dictionary, rows, dictionary_array, ids, scratch);
@@ -572,8 +587,7 @@ fn resolve_atom(dictionary: &mut Dictionary, rows: &Rows, values: &ArrayRef, ids
             rows.each(0, rows.len(), |row| ids[row] = 1 + u32::from(values.value(row)));
         }
         Dictionary::Integer(interner) => {
-            scratch.integers.clear();
-            scratch.integers.resize(length, 0);
+            grow(&mut scratch.integers, length);
             scratch.hashed.clear();
             each_integer(values, rows, |row, value| {
                 if (0..i64::from(DIRECT)).contains(&value) {
@@ -594,8 +608,7 @@ fn resolve_atom(dictionary: &mut Dictionary, rows: &Rows, values: &ArrayRef, ids
         }
         Dictionary::Double(interner) => {
             let values = values.as_primitive::<Float64Type>().values();
-            scratch.integers.clear();
-            scratch.integers.resize(length, 0);
+            grow(&mut scratch.integers, length);
             rows.each(0, rows.len(), |row| {
                 let value = values[row];
                 let value = if value == 0.0 { 0.0 } else if value.is_nan() { f64::NAN } else { value };
@@ -607,8 +620,7 @@ fn resolve_atom(dictionary: &mut Dictionary, rows: &Rows, values: &ArrayRef, ids
         Dictionary::Address(interner) => {
             let values = values.as_fixed_size_binary();
             let octets = &values.value_data()[..length * 16];
-            scratch.addresses.clear();
-            scratch.addresses.resize(length, [0; 2]);
+            grow(&mut scratch.addresses, length);
             rows.each(0, rows.len(), |row| scratch.addresses[row] = words(&octets[row * 16..row * 16 + 16]));
             interner.intern(rows, &scratch.addresses, ids);
             shift(rows, ids, base);

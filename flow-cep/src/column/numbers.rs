@@ -1,7 +1,7 @@
 //! The arguments of aggregates: a column of numbers as the groups read it.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Float32Type, Float64Type};
+use arrow_array::types::{Float32Type, Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,10 @@ impl Numbers {
             self.nulls.extend(nulls.iter().map(|valid| !valid));
         }
         match &mut self.values {
+            Values::Integer(values) if *array.data_type() == DataType::Int64 => {
+                values.clear();
+                values.extend_from_slice(array.as_primitive::<Int64Type>().values());
+            }
             Values::Integer(values) => {
                 values.clear();
                 values.resize(length, 0);

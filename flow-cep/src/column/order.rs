@@ -17,37 +17,41 @@ fn comparator((left, descending): &SortKey, right: &ArrayRef) -> Option<DynCompa
     make_comparator(left, right, options).ok()
 }
 
-/// Values that ascend as the key orders its rows, where it is a number.
-fn ascending((values, descending): &SortKey) -> Option<Vec<u64>> {
+/// What ascends as the key orders its rows, where it is a number: calls `visit` with each row's.
+///
+/// Null is the lowest of all. Only the lowest of integers shares its place, and the exact comparison that follows parts them.
+fn ascending((values, descending): &SortKey, mut visit: impl FnMut(usize, u64)) -> bool {
     const SIGN: u64 = 1 << 63;
-    let whole = |value: i64| value.cast_unsigned() ^ SIGN;
-    let real = |value: f64| {
-        let bits = value.to_bits();
-        if bits & SIGN == 0 { bits | SIGN } else { !bits }
+    let nulls = values.nulls().filter(|nulls| nulls.null_count() > 0);
+    let flip = if *descending { u64::MAX } else { 0 };
+    let mut each = |row: usize, value: u64| {
+        let value = if nulls.is_some_and(|nulls| nulls.is_null(row)) { 0 } else { value };
+        visit(row, value ^ flip);
     };
-    let mut ordered: Vec<u64> = match values.data_type() {
-        DataType::Int64 => values.as_primitive::<Int64Type>().values().iter().map(|&value| whole(value)).collect(),
-        DataType::Int32 => {
-            values.as_primitive::<Int32Type>().values().iter().map(|&value| whole(i64::from(value))).collect()
-        }
-        DataType::Float64 => values.as_primitive::<Float64Type>().values().iter().map(|&value| real(value)).collect(),
-        _ => return None,
-    };
-    if let Some(nulls) = values.nulls().filter(|nulls| nulls.null_count() > 0) {
-        for (value, valid) in ordered.iter_mut().zip(nulls) {
-            // The lowest of all; only the lowest of integers shares it, and the exact comparison that follows parts them.
-            if !valid {
-                *value = 0;
+    match values.data_type() {
+        DataType::Int64 => {
+            for (row, value) in values.as_primitive::<Int64Type>().values().iter().enumerate() {
+                each(row, value.cast_unsigned() ^ SIGN);
             }
         }
-    }
-    if *descending {
-        for value in &mut ordered {
-            *value = !*value;
+        DataType::Int32 => {
+            for (row, value) in values.as_primitive::<Int32Type>().values().iter().enumerate() {
+                each(row, i64::from(*value).cast_unsigned() ^ SIGN);
+            }
         }
+        DataType::Float64 => {
+            for (row, value) in values.as_primitive::<Float64Type>().values().iter().enumerate() {
+                let bits = value.to_bits();
+                each(row, if bits & SIGN == 0 { bits | SIGN } else { !bits });
+            }
+        }
+        _ => return false,
     }
-    Some(ordered)
+    true
 }
+
+/// So many leading rows at most are sought by keeping the best so far; more by sorting.
+const FEW: usize = 256;
 
 /// Rows that may be among the first `count` by the first key: no fewer, and no more than ties demand. Ascending.
 pub(crate) fn leading(key: &SortKey, count: usize) -> Vec<usize> {
@@ -55,12 +59,27 @@ pub(crate) fn leading(key: &SortKey, count: usize) -> Vec<usize> {
     if count == 0 {
         return Vec::new();
     }
-    let ordered = if count < length { ascending(key) } else { None };
-    let Some(ordered) = ordered else { return (0..length).collect() };
-    let mut sorted = ordered.clone();
-    let (_, threshold, _) = sorted.select_nth_unstable(count - 1);
-    let threshold = *threshold;
-    (0..length).filter(|&row| ordered[row] <= threshold).collect()
+    if count >= length || count > FEW {
+        return (0..length).collect();
+    }
+    // The best so far, sorted; the last is what a row has to beat or equal. Few rows of many do.
+    let mut best: Vec<u64> = Vec::with_capacity(count + 1);
+    let mut rows: Vec<(usize, u64)> = Vec::new();
+    let known = ascending(key, |row, value| {
+        let worst = if best.len() < count { u64::MAX } else { best[count - 1] };
+        if value > worst {
+            return;
+        }
+        rows.push((row, value));
+        let place = best.partition_point(|&other| other <= value);
+        best.insert(place, value);
+        best.truncate(count);
+    });
+    if !known {
+        return (0..length).collect();
+    }
+    let worst = best.last().copied().unwrap_or(u64::MAX);
+    rows.into_iter().filter(|(_, value)| *value <= worst).map(|(row, _)| row).collect()
 }
 
 /// The order of the keys' rows; ties by their ranks.

@@ -30,6 +30,8 @@ pub(crate) struct Emission {
 /// Expressions over the stream's columns, each evaluated once for a slice.
 #[derive(Debug, Default)]
 struct Inputs {
+    /// Columns of the stream that the inputs read, in the order of the slices' columns.
+    columns: Vec<usize>,
     scalars: Vec<Scalar>,
     compiled: Vec<Compiled>,
     arrays: Vec<Option<ArrayRef>>,
@@ -43,8 +45,15 @@ impl Inputs {
         if let Some(input) = self.scalars.iter().position(|known| known == scalar) {
             return input;
         }
+        for column in scalar.columns() {
+            if !self.columns.contains(&column) {
+                self.columns.push(column);
+            }
+        }
+        let place = |column: usize| self.columns.iter().position(|&known| known == column).unwrap_or(0);
+        let fields: Vec<_> = self.columns.iter().map(|&column| schema.field(column).clone()).collect();
+        self.compiled.push(scalar.remap(place).compile(&Schema::new(fields)));
         self.scalars.push(scalar.clone());
-        self.compiled.push(scalar.compile(schema));
         self.arrays.push(None);
         self.masks.push(None);
         self.scalars.len() - 1
@@ -332,6 +341,7 @@ impl Runtime {
 
     /// Takes rows in the order of their times.
     pub(crate) fn push(&mut self, batch: &RecordBatch, times: &[i64]) {
+        let Ok(batch) = batch.project(&self.inputs.columns) else { return };
         let mut from = 0;
         while from < times.len() {
             let length = SLICE_ROWS.min(times.len() - from);
