@@ -114,6 +114,8 @@ impl fmt::Display for TemplateFault {
     }
 }
 
+impl core::error::Error for TemplateFault {}
+
 /// The layout of a record, checked and compiled once.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template {
@@ -309,7 +311,7 @@ impl Template {
             return Some(self.min_length);
         }
         let mut places = self.variable_places(bytes);
-        while let Some(place) = places.next() {
+        for place in places.by_ref() {
             place?;
         }
         Some(places.at)

@@ -22,7 +22,7 @@ pub(crate) fn header(datagram: &[u8]) -> Result<(Header, usize, Option<u16>), Er
     };
     let (_, number) = version(datagram).map_err(|_| cut_short(2))?;
     let version = Version::from_number(number).ok_or(Error::UnknownVersion { version: number })?;
-    let (read, wanted): (IResult<&[u8], (Header, Option<u16>)>, usize) = match version {
+    let (read, wanted): (HeaderResult<'_>, usize) = match version {
         Version::V1 => (fixed::v1_header(datagram), fixed::V1_HEADER),
         Version::V5 => (fixed::v5_header(datagram), fixed::V5_HEADER),
         Version::V7 => (fixed::v7_header(datagram), fixed::V7_HEADER),
@@ -32,6 +32,9 @@ pub(crate) fn header(datagram: &[u8]) -> Result<(Header, usize, Option<u16>), Er
     let (_, (header, length)) = read.map_err(|_| cut_short(wanted))?;
     Ok((header, wanted, length))
 }
+
+/// A header and, for IPFIX, the length of the message.
+type HeaderResult<'d> = IResult<&'d [u8], (Header, Option<u16>)>;
 
 fn version(input: &[u8]) -> IResult<&[u8], u16> {
     be_u16(input)

@@ -1,5 +1,6 @@
 //! Sets of every version to Arrow columns.
 #![cfg(feature = "arrow")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 use std::sync::Arc;

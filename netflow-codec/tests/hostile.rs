@@ -6,14 +6,11 @@
 use std::path::Path;
 
 #[path = "../../fuzz/src/datagrams.rs"]
-#[allow(
-    dead_code,
-    missing_docs,
-    clippy::expect_used,
-    reason = "written for a fuzzer, where a panic is a finding"
-)]
+#[expect(unreachable_pub, reason = "of a library in its own place")]
+#[allow(clippy::expect_used, reason = "a panic is a finding")]
 mod datagrams;
 #[path = "../../fuzz/src/mutation.rs"]
+#[expect(unreachable_pub, reason = "of a library in its own place")]
 mod mutation;
 
 fn inputs() -> Vec<Vec<u8>> {

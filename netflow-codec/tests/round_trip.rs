@@ -10,7 +10,7 @@ use netflow_codec::{
 use proptest::prelude::*;
 
 fn exporter() -> SocketAddr {
-    "192.0.2.1:40000".parse().unwrap()
+    SocketAddr::from(([192, 0, 2, 1], 40_000))
 }
 
 fn header(version: Version, sequence: u32, domain: u32) -> Header {

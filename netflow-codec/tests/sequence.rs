@@ -1,4 +1,9 @@
 //! Loss is told exactly, in the unit that the exporter counts, through drops, doubles and reordering.
+#![expect(
+    clippy::unwrap_used,
+    clippy::cast_possible_truncation,
+    reason = "a test fails by panicking, and its dice are small"
+)]
 
 use std::net::SocketAddr;
 
