@@ -1,4 +1,9 @@
 //! Filters over whole columns: rows a second for the conditions that flow statements are made of.
+#![allow(
+    clippy::expect_used,
+    clippy::cast_possible_truncation,
+    reason = "a bench may fail by panicking, and makes its data by cutting random bits"
+)]
 
 use std::hint::black_box;
 use std::sync::Arc;

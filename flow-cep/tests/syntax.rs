@@ -1,4 +1,5 @@
 //! The language's text: what parses prints back to itself, and what does not is told where and why.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;
