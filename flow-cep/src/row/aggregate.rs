@@ -641,26 +641,6 @@ impl Group {
         }
     }
 
-    /// Whether an aggregate remembers rows that have left, so that the group must outlive them.
-    pub(crate) fn outlives_rows(aggregates: &[Aggregate]) -> bool {
-        use AggregateFunction as F;
-        aggregates.iter().any(|aggregate| {
-            matches!(
-                aggregate.function,
-                F::CountEver
-                    | F::FirstEver
-                    | F::LastEver
-                    | F::MinEver
-                    | F::MaxEver
-                    | F::MinByEver
-                    | F::MaxByEver
-                    | F::Leaving
-                    | F::Rate
-                    | F::CountDistinctApprox
-            )
-        })
-    }
-
     /// A row enters.
     pub(crate) fn enter(&mut self, aggregates: &[Aggregate], movement: Movement, scope: &dyn Scope) {
         self.rows += 1;

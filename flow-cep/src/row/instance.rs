@@ -9,7 +9,6 @@ use crate::plan::{
     CatalogId, Context, FilterPlan, OutputDelay, OutputMoment, OutputPlan, ResultKind, SelectPlan, SourcePlan,
     SubqueryPlan,
 };
-use crate::row::aggregate::Group;
 use crate::row::context::{Partition, fixed_columns};
 use crate::row::event::{Event, EventRef, Row, Shape};
 use crate::row::join::{JoinPlan, JoinState, rows_of};
@@ -44,7 +43,6 @@ pub(crate) struct Select {
     pub(crate) join: Option<JoinPlan>,
     pub(crate) recognizer: Option<Recognizer>,
     bounded: bool,
-    keeps_groups: bool,
     /// How far `prior` looks back, if it is used.
     prior: Option<usize>,
 }
@@ -209,7 +207,6 @@ impl Select {
                 .streams
                 .iter()
                 .any(|stream| stream.window.is_some() || matches!(stream.source, SourcePlan::NamedWindow { .. }));
-        let keeps_groups = Group::outlives_rows(&plan.aggregates);
         let prior = prior_depth(&plan);
         Self {
             plan,
@@ -217,7 +214,6 @@ impl Select {
             join,
             recognizer,
             bounded,
-            keeps_groups,
             prior,
         }
     }
@@ -263,6 +259,18 @@ fn env<'a>(
         streams: &select.plan.streams,
         windows,
         history: Some(history),
+    }
+}
+
+/// Sorts and cuts the rows of results.
+fn arrange(p: Processing<'_>, results: &mut Results) {
+    // The one row of a statement with only aggregates is not subject to a limit.
+    if p.plan.result == ResultKind::OneRow && p.plan.output.is_none() {
+        return;
+    }
+    for rows in [&mut results.new, &mut results.old] {
+        p.arrange(rows);
+        p.distinct(rows);
     }
 }
 
@@ -392,15 +400,37 @@ impl Instance {
             },
             _ => false,
         };
-        for at in 0..self.subqueries.len() {
-            let plan = &select.plan.subqueries[at];
+        // Subqueries see an event before the statement does, save the event that began the partition.
+        if self.born_by == Some(event.id) {
+            self.event_in_streams(select, event_type, event, passes, world, sink);
+            self.event_in_subqueries(select, event_type, event, world);
+        } else {
+            self.event_in_subqueries(select, event_type, event, world);
+            self.event_in_streams(select, event_type, event, passes, world, sink);
+        }
+    }
+
+    fn event_in_subqueries(&mut self, select: &Select, event_type: CatalogId, event: &EventRef, world: World<'_>) {
+        for (plan, subquery) in select.plan.subqueries.iter().zip(&mut self.subqueries) {
             if let SourcePlan::Events(filter) = &plan.stream.source {
                 let plain = Env::plain(world.now_ms, world.shapes, world.shared, self.partition.as_ref());
-                if self.born_by != Some(event.id) && event_passes(filter, event_type, event, plain) {
-                    self.subqueries[at].insert(plan, &Row::One(event.clone()), &plain);
+                if event_passes(filter, event_type, event, plain) {
+                    subquery.insert(plan, &Row::One(event.clone()), &plain);
                 }
             }
         }
+    }
+
+    /// An event in the streams; `passes` says whether it passes the filter of the only stream.
+    fn event_in_streams(
+        &mut self,
+        select: &Select,
+        event_type: CatalogId,
+        event: &EventRef,
+        passes: bool,
+        world: World<'_>,
+        sink: &mut Sink,
+    ) {
         if select.join.is_some() {
             let mut changes: Vec<Change> = Vec::new();
             changes.resize_with(self.windows.len(), Change::default);
@@ -634,7 +664,6 @@ impl Instance {
             ),
             bounded: select.bounded,
             max_groups: world.limits.groups,
-            keeps_groups: select.keeps_groups,
         };
         run(&mut self.result, p)
     }
@@ -679,13 +708,14 @@ impl Instance {
                     let results = self.with_result(select, world, |result, p| {
                         let mut results = Results::default();
                         result.process(p, new, old, &mut results);
+                        arrange(p, &mut results);
                         results
                     });
                     if !self.relevant(select, &results) {
                         return;
                     }
                     self.output.witnessed = true;
-                    self.post(select, results, true, world, sink);
+                    self.send(select, results, true, sink);
                 }
                 self.condition(select, output, new.len(), old.len(), world, sink);
             }
@@ -809,7 +839,6 @@ impl Instance {
             env,
             bounded: select.bounded,
             max_groups: world.limits.groups,
-            keeps_groups: select.keeps_groups,
         };
         let condition = select.plan.condition.as_ref();
         if let (Some(plan), Some(join)) = (&select.join, &self.join) {
@@ -840,12 +869,13 @@ impl Instance {
             env: self.env(select, world),
             bounded: select.bounded,
             max_groups: world.limits.groups,
-            keeps_groups: select.keeps_groups,
         };
-        for rows in [&mut results.new, &mut results.old] {
-            p.arrange(rows);
-            p.distinct(rows);
-        }
+        arrange(p, &mut results);
+        self.send(select, results, forced, sink);
+    }
+
+    /// Inserts results and hands them to the sink.
+    fn send(&self, select: &Select, mut results: Results, forced: bool, sink: &mut Sink) {
         if let Some(insert) = &select.plan.insert {
             if insert.selector != StreamSelector::Remove {
                 sink.inserts.extend(results.new.iter().cloned());

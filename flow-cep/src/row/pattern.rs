@@ -38,6 +38,8 @@ enum Node {
         tag: Option<usize>,
         filter: FilterPlan,
         number: usize,
+        /// Whether it stands under `not`: an event that ends and completes a match ends it.
+        negated: bool,
     },
     Every(NodeId),
     EveryDistinct {
@@ -146,11 +148,11 @@ impl Pattern {
             suppress_overlapping: plan.suppress_overlapping,
             discard_partials: plan.discard_partials,
         };
-        pattern.add(&plan.root);
+        pattern.add(&plan.root, false);
         pattern
     }
 
-    fn add(&mut self, plan: &PatternNode) -> NodeId {
+    fn add(&mut self, plan: &PatternNode, negated: bool) -> NodeId {
         let id = self.nodes.len();
         // Holds the place, so that the root is first.
         self.nodes.push(Node::Interval(0));
@@ -161,36 +163,37 @@ impl Pattern {
                     tag: *tag,
                     filter: filter.clone(),
                     number: self.filters.len() - 1,
+                    negated,
                 }
             }
-            PatternNode::Every(inner) => Node::Every(self.add(inner)),
+            PatternNode::Every(inner) => Node::Every(self.add(inner, negated)),
             PatternNode::EveryDistinct { keys, expiry_ms, inner } => Node::EveryDistinct {
                 keys: keys.clone(),
                 expiry_ms: *expiry_ms,
-                inner: self.add(inner),
+                inner: self.add(inner, negated),
             },
-            PatternNode::FollowedBy(parts) => Node::FollowedBy(self.add_all(parts)),
-            PatternNode::And(parts) => Node::And(self.add_all(parts)),
-            PatternNode::Or(parts) => Node::Or(self.add_all(parts)),
-            PatternNode::Not(inner) => Node::Not(self.add(inner)),
+            PatternNode::FollowedBy(parts) => Node::FollowedBy(self.add_all(parts, negated)),
+            PatternNode::And(parts) => Node::And(self.add_all(parts, negated)),
+            PatternNode::Or(parts) => Node::Or(self.add_all(parts, negated)),
+            PatternNode::Not(inner) => Node::Not(self.add(inner, true)),
             PatternNode::IntervalMs(ms) => Node::Interval(*ms),
             PatternNode::Within { ms, max, inner } => Node::Within {
                 ms: *ms,
                 max: *max,
-                inner: self.add(inner),
+                inner: self.add(inner, negated),
             },
             PatternNode::While { condition, inner } => Node::While {
                 condition: condition.clone(),
-                inner: self.add(inner),
+                inner: self.add(inner, negated),
             },
             PatternNode::Repeat { count, inner, tags } => Node::Repeat {
                 count: *count,
-                inner: self.add(inner),
+                inner: self.add(inner, negated),
                 tags: tags.clone(),
             },
             PatternNode::Until { inner, end, tags } => Node::Until {
-                inner: self.add(inner),
-                end: self.add(end),
+                inner: self.add(inner, negated),
+                end: self.add(end, negated),
                 tags: tags.clone(),
             },
         };
@@ -198,8 +201,8 @@ impl Pattern {
         id
     }
 
-    fn add_all(&mut self, parts: &[PatternNode]) -> Vec<NodeId> {
-        parts.iter().map(|part| self.add(part)).collect()
+    fn add_all(&mut self, parts: &[PatternNode], negated: bool) -> Vec<NodeId> {
+        parts.iter().map(|part| self.add(part, negated)).collect()
     }
 
     /// The event types that it listens to.
@@ -307,9 +310,16 @@ impl PatternState {
 
     /// An event arrives. `make` makes it an event of its own once a state wants it.
     pub(crate) fn event(&mut self, m: Matching<'_>, event_type: CatalogId, event: &EventRef) {
-        let mut wanted: Vec<StateId> = Vec::new();
+        // What ends matches comes before what completes them, then the older states before the newer.
+        let mut wanted: Vec<(bool, StateId)> = Vec::new();
         for id in &m.pattern.filters {
-            let Node::Filter { filter, number, .. } = &m.pattern.nodes[*id] else {
+            let Node::Filter {
+                filter,
+                number,
+                negated,
+                ..
+            } = &m.pattern.nodes[*id]
+            else {
                 continue;
             };
             if filter.event_type != event_type || self.waiting.get(*number).is_none_or(KeyMap::is_empty) {
@@ -335,9 +345,9 @@ impl PatternState {
                 continue;
             };
             if filter.correlated.is_empty() {
-                wanted.extend(states);
+                wanted.extend(states.iter().map(|id| (!negated, *id)));
             } else {
-                wanted.extend(states.iter().filter(|id| {
+                let correlated = states.iter().filter(|id| {
                     self.states.get(*id).is_some_and(|state| {
                         let scope = m.scope(Some(event), &state.tags);
                         filter
@@ -345,11 +355,12 @@ impl PatternState {
                             .iter()
                             .all(|condition| condition.eval(&scope).is_true())
                     })
-                }));
+                });
+                wanted.extend(correlated.map(|id| (!negated, *id)));
             }
         }
         wanted.sort_unstable();
-        for id in wanted {
+        for (_, id) in wanted {
             self.found(m, id, event);
         }
     }

@@ -26,6 +26,16 @@ pub(crate) struct ResultRow {
     order: Vec<Value>,
 }
 
+impl ResultRow {
+    /// A row of values without order.
+    pub(crate) fn plain(values: Vec<Value>) -> Self {
+        Self {
+            values: values.into(),
+            order: Vec::new(),
+        }
+    }
+}
+
 /// Result rows of one update.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Results {
@@ -72,6 +82,8 @@ pub(crate) struct ResultState {
     all: Group,
     empty: Group,
     groups: KeyMap<Value, (Group, Row)>,
+    /// Groups that the last row has left; they go when the next row enters, and are remembered until then.
+    emptied: Vec<Value>,
     /// Rows refused since the last report because a limit of groups was reached.
     pub(crate) refused: u64,
     last: Results,
@@ -90,8 +102,6 @@ pub(crate) struct Processing<'a> {
     /// Whether rows can leave, so that groups can end.
     pub(crate) bounded: bool,
     pub(crate) max_groups: usize,
-    /// Whether groups stay when their last row has left.
-    pub(crate) keeps_groups: bool,
 }
 
 impl Processing<'_> {
@@ -170,6 +180,7 @@ impl ResultState {
             all: Group::new(&plan.aggregates),
             empty: Group::new(&plan.aggregates),
             groups: KeyMap::default(),
+            emptied: Vec::new(),
             refused: 0,
             last: Results::default(),
             touched: KeyMap::default(),
@@ -199,6 +210,11 @@ impl ResultState {
             self.all.enter(&p.plan.aggregates, movement, &scope);
             return;
         };
+        for emptied in self.emptied.drain(..) {
+            if self.groups.get(&emptied).is_some_and(|(group, _)| group.rows == 0) {
+                self.groups.swap_remove(&emptied);
+            }
+        }
         let full = self.groups.len() >= p.max_groups;
         match self.groups.entry(key.clone()) {
             Entry::Occupied(mut entry) => entry.get_mut().0.enter(&p.plan.aggregates, movement, &scope),
@@ -222,8 +238,8 @@ impl ResultState {
         };
         if let Entry::Occupied(mut entry) = self.groups.entry(key.clone()) {
             entry.get_mut().0.leave(&p.plan.aggregates, movement, &scope);
-            if entry.get().0.rows == 0 && !p.keeps_groups {
-                entry.swap_remove();
+            if entry.get().0.rows == 0 {
+                self.emptied.push(key.clone());
             }
         }
     }
@@ -435,8 +451,15 @@ impl ResultState {
                 let mut results = std::mem::take(&mut self.last);
                 self.process(p, new, old, &mut results);
                 // A group that a row has left is given as it is now, with its newest row.
-                for row in old {
+                // With an order Esper goes another way and does not.
+                let left = if p.plan.order_by.is_empty() { old } else { &[] };
+                let mut given: Vec<Value> = Vec::new();
+                for row in left {
                     let key = p.key(row);
+                    if given.contains(&key) {
+                        continue;
+                    }
+                    given.push(key.clone());
                     if let Some(newest) = self.every_group.get(&key) {
                         p.emit(Some(newest), Some(self.group(&key)), true, &mut results.new);
                     }
@@ -593,6 +616,7 @@ impl ResultState {
     pub(crate) fn clear(&mut self, plan: &SelectPlan) {
         self.all = Group::new(&plan.aggregates);
         self.groups.clear();
+        self.emptied.clear();
     }
 
     /// What `output every` gives when nothing has come: the one row of a statement that always has one.

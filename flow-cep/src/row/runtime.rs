@@ -15,7 +15,7 @@ use crate::row::context::{ContextRuntime, ContextState, Partition, PartitionId, 
 use crate::row::event::{Event, EventRef, Row, Shape};
 use crate::row::instance::{Instance, Select, Sink, World};
 use crate::row::named::{Shared, table_key};
-use crate::row::result::Results;
+use crate::row::result::{ResultRow, Results};
 use crate::row::scope::{Env, RowScope};
 use crate::row::trigger::{Effect, On, OnInstance};
 use crate::row::visit::visit;
@@ -132,6 +132,17 @@ impl Sink {
     /// Delivers whole rows as new.
     pub(crate) fn whole_rows(&mut self, rows: &[Row]) {
         self.results.push(Results::whole(rows, &[]));
+    }
+
+    /// Delivers rows that have got new values.
+    pub(crate) fn replaced_rows(&mut self, replaced: &[(Row, Vec<Value>)]) {
+        let old: Vec<Row> = replaced.iter().map(|(row, _)| row.clone()).collect();
+        let mut results = Results::whole(&[], &old);
+        results.new = replaced
+            .iter()
+            .map(|(_, values)| ResultRow::plain(values.clone()))
+            .collect();
+        self.results.push(results);
     }
 }
 

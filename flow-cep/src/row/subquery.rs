@@ -38,7 +38,9 @@ fn pair<'s>(env: &Env<'s>, row: &'s Row, behind: Behind<'s>) -> PairScope<'s> {
 
 /// Takes out of the condition what the index of equalities already answers.
 pub(crate) fn drop_looked_up(plan: &mut SubqueryPlan) {
-    if !matches!(plan.stream.source, SourcePlan::Events(_)) || plan.equal.is_empty() {
+    // Aggregates ask the whole condition of each row.
+    let aggregated = !plan.aggregates.is_empty() || !plan.group_by.is_empty();
+    if !matches!(plan.stream.source, SourcePlan::Events(_)) || plan.equal.is_empty() || aggregated {
         return;
     }
     let Some(condition) = plan.condition.take() else { return };

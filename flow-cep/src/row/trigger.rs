@@ -10,7 +10,7 @@ use crate::row::context::Partition;
 use crate::row::event::{EventRef, Part, Row};
 use crate::row::instance::{Sink, World, conditions_hold, event_passes};
 use crate::row::pattern::{Matching, Pattern, PatternState};
-use crate::row::result::{Processing, ResultState, Results};
+use crate::row::result::{Processing, ResultRow, ResultState, Results};
 use crate::row::scope::{Behind, Env, PairScope};
 use crate::row::subquery::Subquery;
 use crate::syntax::ast::StreamSelector;
@@ -241,7 +241,6 @@ impl OnInstance {
                     env,
                     bounded: true,
                     max_groups: world.limits.groups,
-                    keeps_groups: false,
                 };
                 let mut results = Results::default();
                 ResultState::new(select).process(p, &rows, &[], &mut results);
@@ -266,13 +265,14 @@ impl OnInstance {
                 if targets.is_empty() {
                     return Vec::new();
                 }
-                let replaced = targets
+                let replaced: Vec<(Row, Vec<Value>)> = targets
                     .into_iter()
                     .map(|row| {
                         let values = assigned(env, &row, trigger, assignments);
                         (row, values)
                     })
                     .collect();
+                sink.replaced_rows(&replaced);
                 vec![Effect::Replace(replaced)]
             }
             OnActionPlan::Set(assignments) => assignments
@@ -286,6 +286,7 @@ impl OnInstance {
                     targets.into_iter().map(Some).collect()
                 };
                 let mut effects = Vec::new();
+                let mut results = Results::default();
                 for target in &candidates {
                     let scope = pair(env, target.as_ref(), trigger);
                     let clause = clauses.iter().find(|clause| {
@@ -304,19 +305,30 @@ impl OnInstance {
                                 },
                                 _,
                             ) if applies(condition) => {
-                                let values = values.iter().map(|value| value.eval(&scope)).collect();
+                                let values: Vec<Value> = values.iter().map(|value| value.eval(&scope)).collect();
+                                results.new.push(ResultRow::plain(values.clone()));
                                 effects.push(Effect::Insert(*target, values));
                             }
                             (MergeActionPlan::Update { assignments, condition }, Some(row)) if applies(condition) => {
                                 let values = assigned(env, row, trigger, assignments);
+                                results.new.push(ResultRow::plain(values.clone()));
+                                results
+                                    .old
+                                    .extend(row.event(0).map(|event| ResultRow::plain(event.values.to_vec())));
                                 effects.push(Effect::Replace(vec![(row.clone(), values)]));
                             }
                             (MergeActionPlan::Delete { condition }, Some(row)) if applies(condition) => {
+                                results
+                                    .old
+                                    .extend(row.event(0).map(|event| ResultRow::plain(event.values.to_vec())));
                                 effects.push(Effect::Remove(vec![row.clone()]));
                             }
                             _ => {}
                         }
                     }
+                }
+                if !results.is_empty() {
+                    sink.results.push(results);
                 }
                 effects
             }
