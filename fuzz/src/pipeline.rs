@@ -32,7 +32,7 @@ pub fn subnets(input: &[u8]) {
 /// Reads a bundle, all of it and its metadata alone.
 pub fn bundle(input: &[u8]) {
     let _ = flow_store::bundle::Metadata::decode(input);
-    let _ = flow_store::bundle::Bundle::decode(Buffer::from(input));
+    let _ = flow_store::bundle::Bundle::decode(Buffer::from_slice_ref(input));
 }
 
 /// Reads a frame of the log.
