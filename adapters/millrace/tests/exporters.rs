@@ -94,13 +94,12 @@ fn stores_what_it_exports(exporter: &str, version: &str, shown: &str) {
     stop.store(true, Ordering::Relaxed);
     relaying.join().unwrap();
     millrace.wait_past(now_ms());
-    let probes = millrace.get("/api/probes");
+    let probes = millrace.probes_with_flows();
     millrace.stop();
 
     let witness = by_tshark(&capture);
     assert!(witness.0 > 5, "{exporter} exported {witness:?}");
     assert_eq!(totals(&data), witness, "{exporter}: flows, packets, bytes as stored, and as tshark reads them");
-    let probes: serde_json::Value = serde_json::from_str(&probes).unwrap();
     let seen = &probes[0]["exporters"];
     assert!(seen.as_array().unwrap().iter().any(|exporter| exporter["version"] == shown), "{seen}");
     for exporter in seen.as_array().unwrap() {

@@ -163,7 +163,7 @@ fn duckdb_and_pyarrow_read_what_was_sent() {
     let script = "
 import sys, duckdb, pyarrow.dataset as ds, pyarrow.compute as pc
 folder = sys.argv[1]
-print(*duckdb.sql(f\"select count(*), sum(packets)::bigint, sum(bytes)::bigint from read_parquet('{folder}/**/*.parquet', hive_partitioning = true)\").fetchone())
+print(*duckdb.sql(f\"select count(*), sum(packets)::bigint, sum(bytes)::bigint from read_parquet('{folder}/**/*.parquet', hive_partitioning = true)\").fetchall()[0])
 table = ds.dataset(folder, format='parquet', partitioning='hive', exclude_invalid_files=True).to_table(columns=['packets', 'bytes'])
 print(table.num_rows, pc.sum(table['packets']).as_py(), pc.sum(table['bytes']).as_py())
 ";

@@ -87,6 +87,18 @@ impl Millrace {
         panic!("the stream has not come to {time_ms}");
     }
 
+    /// The probes of the page, once they show that flows came.
+    pub(crate) fn probes_with_flows(&self) -> serde_json::Value {
+        for _ in 0..600 {
+            let probes: serde_json::Value = serde_json::from_str(&self.get("/api/probes")).unwrap();
+            if probes[0]["exporters"].as_array().is_some_and(|exporters| !exporters.is_empty()) {
+                return probes;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("no probe has shown flows");
+    }
+
     /// Sends a signal.
     pub(crate) fn signal(&self, signal: Signal) {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
