@@ -76,7 +76,10 @@ fn flows() -> Vec<RecordBatch> {
             let protos: Int32Array = (0..rows).map(|_| if unit() < 0.6 { 6 } else { 17 }).collect();
             #[expect(clippy::cast_possible_truncation, reason = "at most a thousand")]
             let packets: Int64Array = (0..rows).map(|_| 1000_f64.powf(unit()) as i64).collect();
-            let bytes: Int64Array = packets.iter().map(|packets| packets.map(|packets| packets * 700)).collect();
+            let bytes: Int64Array = packets
+                .iter()
+                .map(|packets| packets.map(|packets| packets * 700))
+                .collect();
             let columns: Vec<ArrayRef> = vec![
                 Arc::new(Int64Array::from_iter_values(times)),
                 src,
@@ -94,7 +97,11 @@ fn engine(text: &str) -> Engine {
     let event_type = EventType::new("Flow", schema(), Some("time")).unwrap_or_else(|error| unreachable!("{error}"));
     let mut planner = Planner::new([event_type]);
     let module = parse(text).unwrap_or_else(|error| unreachable!("{error}"));
-    let plan = |statement| planner.plan(statement, text).unwrap_or_else(|error| unreachable!("{error}"));
+    let plan = |statement| {
+        planner
+            .plan(statement, text)
+            .unwrap_or_else(|error| unreachable!("{error}"))
+    };
     let plans: Vec<_> = module.statements.iter().map(plan).collect();
     Engine::new(Arc::new(planner.catalog().clone()), &plans, START_MS, Limits::default())
 }
@@ -113,7 +120,9 @@ fn push(criterion: &mut Criterion) {
                 }
             }
         };
-        group.bench_function(name, |bencher| bencher.iter_batched(|| engine(text), run, BatchSize::PerIteration));
+        group.bench_function(name, |bencher| {
+            bencher.iter_batched(|| engine(text), run, BatchSize::PerIteration)
+        });
     }
     group.finish();
 }

@@ -391,8 +391,9 @@ impl Engine {
     /// What limits have refused since the last call: statement, kind and count.
     pub fn take_refusals(&mut self) -> Vec<(Arc<str>, Refusal, u64)> {
         let by_row = self.runtime.take_refusals().into_iter();
-        let mut refusals: Vec<(usize, Refusal, u64)> =
-            by_row.map(|(statement, refusal, count)| (self.by_row[statement], refusal, count)).collect();
+        let mut refusals: Vec<(usize, Refusal, u64)> = by_row
+            .map(|(statement, refusal, count)| (self.by_row[statement], refusal, count))
+            .collect();
         for (statement, groups, rows) in self.columns.take_refused() {
             refusals.push((statement, Refusal::Groups, groups));
             refusals.push((statement, Refusal::WindowRows, rows));

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::{
-    ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int64Array, RecordBatch, UInt16Array,
-    UInt8Array,
-};
 use arrow_array::types::Int32Type;
+use arrow_array::{
+    ArrayRef, BooleanArray, DictionaryArray, FixedSizeBinaryArray, Float64Array, Int64Array, RecordBatch, UInt8Array,
+    UInt16Array,
+};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use flow_cep::event_type::EventType;
 use flow_cep::plan::{Planner, StatementPlan};
@@ -49,21 +49,35 @@ fn row() -> impl Strategy<Value = Row> {
     let pause = prop_oneof![6 => Just(0_i64), 6 => 1_i64..400, 2 => 400_i64..3000, 1 => 3000_i64..30_000];
     let whole = proptest::option::weighted(0.9, -5_i64..60);
     (
-        (pause, 0_u8..6, proptest::option::weighted(0.9, 0_u8..5), prop_oneof![Just(80_u16), Just(443), 0_u16..5]),
-        (prop_oneof![Just(6_u8), Just(17)], whole, proptest::option::weighted(0.9, -20_i8..20)),
-        (proptest::option::weighted(0.9, any::<bool>()), proptest::option::weighted(0.9, 0_u8..3)),
+        (
+            pause,
+            0_u8..6,
+            proptest::option::weighted(0.9, 0_u8..5),
+            prop_oneof![Just(80_u16), Just(443), 0_u16..5],
+        ),
+        (
+            prop_oneof![Just(6_u8), Just(17)],
+            whole,
+            proptest::option::weighted(0.9, -20_i8..20),
+        ),
+        (
+            proptest::option::weighted(0.9, any::<bool>()),
+            proptest::option::weighted(0.9, 0_u8..3),
+        ),
     )
-        .prop_map(|((after_ms, src, dst, port), (proto, bytes, load), (inside, probe))| Row {
-            after_ms,
-            src,
-            dst,
-            port,
-            proto,
-            bytes,
-            load,
-            inside,
-            probe,
-        })
+        .prop_map(
+            |((after_ms, src, dst, port), (proto, bytes, load), (inside, probe))| Row {
+                after_ms,
+                src,
+                dst,
+                port,
+                proto,
+                bytes,
+                load,
+                inside,
+                probe,
+            },
+        )
 }
 
 fn address(last: u8) -> [u8; 16] {
@@ -84,7 +98,10 @@ fn batch(rows: &[Row]) -> RecordBatch {
     let dst = rows.iter().map(|row| row.dst.map(address));
     let dst = FixedSizeBinaryArray::try_from_sparse_iter_with_size(dst, 16).unwrap();
     let names = ["north", "south", "east"];
-    let probes: DictionaryArray<Int32Type> = rows.iter().map(|row| row.probe.map(|probe| names[usize::from(probe)])).collect();
+    let probes: DictionaryArray<Int32Type> = rows
+        .iter()
+        .map(|row| row.probe.map(|probe| names[usize::from(probe)]))
+        .collect();
     let columns: Vec<ArrayRef> = vec![
         Arc::new(times),
         Arc::new(src),
@@ -92,7 +109,11 @@ fn batch(rows: &[Row]) -> RecordBatch {
         Arc::new(rows.iter().map(|row| Some(row.port)).collect::<UInt16Array>()),
         Arc::new(rows.iter().map(|row| Some(row.proto)).collect::<UInt8Array>()),
         Arc::new(rows.iter().map(|row| row.bytes).collect::<Int64Array>()),
-        Arc::new(rows.iter().map(|row| row.load.map(|load| f64::from(load) / 4.0)).collect::<Float64Array>()),
+        Arc::new(
+            rows.iter()
+                .map(|row| row.load.map(|load| f64::from(load) / 4.0))
+                .collect::<Float64Array>(),
+        ),
         Arc::new(rows.iter().map(|row| row.inside).collect::<BooleanArray>()),
         Arc::new(probes),
     ];
@@ -156,28 +177,51 @@ fn statement() -> impl Strategy<Value = String> {
     let condition = prop_oneof![3 => Just(""), 1 => Just(" where bytes > 5")];
     // Every column of a row is in the order, so that the limit cuts between rows that differ.
     let limit = prop_oneof![Just(""), Just(" limit 3"), Just(" limit 2 offset 1")];
-    let grouped = (filter.clone(), key, aggregates, having, window, condition, limit, any::<bool>()).prop_map(
-        |(filter, key, aggregates, having, (window, output), condition, limit, descending)| {
-            let keys: Vec<&str> = if key.is_empty() { Vec::new() } else { key.split(", ").collect() };
-            let columns: Vec<String> = keys
-                .iter()
-                .map(|key| (*key).to_owned())
-                .chain(aggregates.iter().enumerate().map(|(at, aggregate)| format!("{aggregate} as a{at}")))
-                .collect();
-            let group = if key.is_empty() { String::new() } else { format!(" group by {key}") };
-            let having = having.to_owned();
-            let direction = if descending { " desc" } else { "" };
-            let order: Vec<&str> = [aggregates[0]].into_iter().chain(keys.iter().copied()).collect();
-            let order = if limit.is_empty() || key.is_empty() {
-                String::new()
-            } else {
-                format!(" order by {}", order.join(&format!("{direction}, ")))
-            };
-            let limit = if order.is_empty() { "" } else { limit };
-            let columns = columns.join(", ");
-            format!("select {columns} from Flow{filter}{window}{condition}{group}{having}{output}{order}{limit}")
-        },
-    );
+    let grouped = (
+        filter.clone(),
+        key,
+        aggregates,
+        having,
+        window,
+        condition,
+        limit,
+        any::<bool>(),
+    )
+        .prop_map(
+            |(filter, key, aggregates, having, (window, output), condition, limit, descending)| {
+                let keys: Vec<&str> = if key.is_empty() {
+                    Vec::new()
+                } else {
+                    key.split(", ").collect()
+                };
+                let columns: Vec<String> = keys
+                    .iter()
+                    .map(|key| (*key).to_owned())
+                    .chain(
+                        aggregates
+                            .iter()
+                            .enumerate()
+                            .map(|(at, aggregate)| format!("{aggregate} as a{at}")),
+                    )
+                    .collect();
+                let group = if key.is_empty() {
+                    String::new()
+                } else {
+                    format!(" group by {key}")
+                };
+                let having = having.to_owned();
+                let direction = if descending { " desc" } else { "" };
+                let order: Vec<&str> = [aggregates[0]].into_iter().chain(keys.iter().copied()).collect();
+                let order = if limit.is_empty() || key.is_empty() {
+                    String::new()
+                } else {
+                    format!(" order by {}", order.join(&format!("{direction}, ")))
+                };
+                let limit = if order.is_empty() { "" } else { limit };
+                let columns = columns.join(", ");
+                format!("select {columns} from Flow{filter}{window}{condition}{group}{having}{output}{order}{limit}")
+            },
+        );
     let order = prop_oneof![
         Just(" order by bytes desc, time, src, port, load, dst limit 4"),
         Just(" order by load * 2.0, src desc limit 5 offset 1"),
@@ -225,7 +269,11 @@ fn close(left: &Value, right: &Value) -> bool {
     }
 }
 
-fn compare(text: &str, by_row: &[(i64, Vec<Vec<Value>>)], by_column: &[(i64, Vec<Vec<Value>>)]) -> Result<(), TestCaseError> {
+fn compare(
+    text: &str,
+    by_row: &[(i64, Vec<Vec<Value>>)],
+    by_column: &[(i64, Vec<Vec<Value>>)],
+) -> Result<(), TestCaseError> {
     let times = |deliveries: &[(i64, Vec<Vec<Value>>)]| -> Vec<(i64, usize)> {
         deliveries.iter().map(|(time, rows)| (*time, rows.len())).collect()
     };
@@ -237,8 +285,16 @@ fn compare(text: &str, by_row: &[(i64, Vec<Vec<Value>>)], by_column: &[(i64, Vec
             found.sort();
         }
         for (expected, found) in expected.iter().zip(&found) {
-            let same = expected.len() == found.len() && expected.iter().zip(found).all(|(left, right)| close(left, right));
-            prop_assert!(same, "{}\nat {}: by row {:?}, by column {:?}", text, time, expected, found);
+            let same =
+                expected.len() == found.len() && expected.iter().zip(found).all(|(left, right)| close(left, right));
+            prop_assert!(
+                same,
+                "{}\nat {}: by row {:?}, by column {:?}",
+                text,
+                time,
+                expected,
+                found
+            );
         }
     }
     Ok(())
@@ -260,7 +316,11 @@ fn check(statements: &[String], rows: &[Row], cuts: &[usize], checkpoint: usize)
 
     let mut by_column = engine(statements, Execution::Mixed);
     let mut found = Results::new();
-    let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut % (rows.len() + 1)).chain([rows.len()]).collect();
+    let mut cuts: Vec<usize> = cuts
+        .iter()
+        .map(|cut| cut % (rows.len() + 1))
+        .chain([rows.len()])
+        .collect();
     cuts.sort_unstable();
     let mut from = 0;
     for (number, cut) in cuts.into_iter().enumerate() {
@@ -279,7 +339,11 @@ fn check(statements: &[String], rows: &[Row], cuts: &[usize], checkpoint: usize)
         let (_, plans) = plan(statements);
         let name = &plans[number].name;
         let none = Vec::new();
-        compare(text, expected.get(name).unwrap_or(&none), found.get(name).unwrap_or(&none))?;
+        compare(
+            text,
+            expected.get(name).unwrap_or(&none),
+            found.get(name).unwrap_or(&none),
+        )?;
     }
     Ok(())
 }
@@ -357,7 +421,11 @@ fn statements_that_see_every_flow_run_by_column() {
     engine.push("Flow", &batch(&rows)).unwrap();
     let mut by_column = std::collections::HashSet::new();
     while let Some(delivery) = engine.next_output() {
-        assert!(matches!(delivery.new, Rows::Columns(_)), "{} ran by row", delivery.statement);
+        assert!(
+            matches!(delivery.new, Rows::Columns(_)),
+            "{} ran by row",
+            delivery.statement
+        );
         by_column.insert(delivery.statement);
     }
     assert_eq!(by_column.len(), statements.len());

@@ -39,13 +39,19 @@ impl<'f> Record<'f> {
     /// # Errors
     /// If the bytes are not what [`bundle_parts`], [`heartbeat`] or [`session`] make.
     pub fn read(frame: &'f [u8]) -> Result<Self, NoRecord> {
-        let (prefix, body) = frame.split_at_checked(PREFIX_BYTES).ok_or(NoRecord("shorter than its prefix"))?;
-        let [kind, 0, 0, 0, 0, 0, 0, 0] = *prefix else { return Err(NoRecord("prefix of another format")) };
+        let (prefix, body) = frame
+            .split_at_checked(PREFIX_BYTES)
+            .ok_or(NoRecord("shorter than its prefix"))?;
+        let [kind, 0, 0, 0, 0, 0, 0, 0] = *prefix else {
+            return Err(NoRecord("prefix of another format"));
+        };
         match kind {
             BUNDLE => Ok(Self::Bundle(body)),
             HEARTBEAT => {
                 let body = body.try_into().map_err(|_| NoRecord("heartbeat of another length"))?;
-                Ok(Self::Heartbeat { watermark_ms: i64::from_le_bytes(body) })
+                Ok(Self::Heartbeat {
+                    watermark_ms: i64::from_le_bytes(body),
+                })
             }
             SESSION => {
                 let (start, names) = body.split_first_chunk().ok_or(NoRecord("session cut short"))?;
@@ -86,7 +92,9 @@ pub fn session(start_ms: i64, probes: &[&str]) -> Result<Vec<u8>, Error> {
     let mut frame = [[SESSION, 0, 0, 0, 0, 0, 0, 0], start_ms.to_le_bytes()].concat();
     for name in probes {
         if name.is_empty() || name.contains('\n') {
-            return Err(Error::Name { name: (*name).to_owned() });
+            return Err(Error::Name {
+                name: (*name).to_owned(),
+            });
         }
         frame.extend_from_slice(name.as_bytes());
         frame.push(b'\n');
@@ -105,7 +113,13 @@ mod tests {
         assert_eq!(Record::read(&bundle), Ok(Record::Bundle(b"arrow")));
         assert_eq!(Record::read(&heartbeat(-5)), Ok(Record::Heartbeat { watermark_ms: -5 }));
         let frame = session(7, &["north", "süd"]).unwrap();
-        assert_eq!(Record::read(&frame), Ok(Record::Session { start_ms: 7, probes: vec!["north", "süd"] }));
+        assert_eq!(
+            Record::read(&frame),
+            Ok(Record::Session {
+                start_ms: 7,
+                probes: vec!["north", "süd"]
+            })
+        );
         assert!(session(7, &["two\nlines"]).is_err());
     }
 

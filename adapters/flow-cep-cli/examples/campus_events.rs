@@ -32,7 +32,11 @@ impl Random {
     }
 
     /// From 1 to `most`, each order of magnitude equally likely.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the value is from 1 to `most`")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the value is from 1 to `most`"
+    )]
     fn heavy(&mut self, most: f64) -> u64 {
         most.powf(self.unit()) as u64
     }
@@ -51,13 +55,23 @@ fn inside(random: &mut Random) -> String {
 fn outside(random: &mut Random) -> String {
     let rank = random.heavy(300_000.0);
     let host = rank.wrapping_mul(2_654_435_761) & 0xffff_ffff;
-    format!("{}.{}.{}.{}", 1 + (host >> 24) % 146, (host >> 16) & 255, (host >> 8) & 255, host & 255)
+    format!(
+        "{}.{}.{}.{}",
+        1 + (host >> 24) % 146,
+        (host >> 16) & 255,
+        (host >> 8) & 255,
+        host & 255
+    )
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "times in milliseconds and small indexes")]
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let mut argument = || arguments.next().context("usage: campus_events FLOWS FLOWS_PER_SECOND SEED");
+    let mut argument = || {
+        arguments
+            .next()
+            .context("usage: campus_events FLOWS FLOWS_PER_SECOND SEED")
+    };
     let flows: u64 = argument()?.parse()?;
     let rate: f64 = argument()?.parse()?;
     let mut random = Random(argument()?.parse()?);
@@ -85,12 +99,20 @@ fn main() -> Result<()> {
             1024 + random.below(64_000) as u16
         };
         let client = 1024 + random.below(64_000) as u16;
-        let (src_port, dst_port) = if from_inside { (client, service) } else { (service, client) };
+        let (src_port, dst_port) = if from_inside {
+            (client, service)
+        } else {
+            (service, client)
+        };
         let packets = random.heavy(2_000.0);
         let bytes = packets * (40 + random.below(1_400));
         let duration_ms = if packets == 1 { 0 } else { random.heavy(60_000.0) as i64 };
         let last = ts - random.below(20) as i64;
-        let (proto, flags) = if tcp { (6, if packets <= 3 { 2 } else { 27 }) } else { (17, 0) };
+        let (proto, flags) = if tcp {
+            (6, if packets <= 3 { 2 } else { 27 })
+        } else {
+            (17, 0)
+        };
         writeln!(
             out,
             "{ts},{src},{src_port},{dst},{dst_port},{bytes},{packets},{proto},{flags},{},{last},{},{from_inside},{to_inside}",

@@ -12,8 +12,8 @@ use arrow_schema::{DataType, Field, Schema};
 use clap::Args;
 use flow_cep::event_type::EventType;
 use flow_cep::plan::{Planner, StatementPlan};
-use flow_cep::value::parse_address;
 use flow_cep::syntax::ast::Module;
+use flow_cep::value::parse_address;
 use flow_cep::{Engine, Limits, parse};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike as _;
@@ -53,7 +53,10 @@ impl Bench {
             Some(path) => schema::read(path)?,
             None => schema::parse(DEFAULT_SCHEMA)?,
         };
-        let event_type = event_types.into_iter().next().ok_or_else(|| anyhow!("the schema names no event type"))?;
+        let event_type = event_types
+            .into_iter()
+            .next()
+            .ok_or_else(|| anyhow!("the schema names no event type"))?;
         let (event_type, items) = load(&self.events, &event_type)?;
         let text = std::fs::read_to_string(&self.epl).with_context(|| format!("cannot read {}", self.epl.display()))?;
         let module = parse(&text).map_err(|error| anyhow!("{error}"))?;
@@ -61,7 +64,9 @@ impl Bench {
         ensure!(flows > 0, "there are no events");
         if module.statements.len() > 1 {
             for at in 0..module.statements.len() {
-                let alone = Module { statements: vec![module.statements[at].clone()] };
+                let alone = Module {
+                    statements: vec![module.statements[at].clone()],
+                };
                 match Run::new(&alone, &text, &event_type) {
                     Ok(run) => println!("{}: {:.0}", run.plans[0].name, self.best(&run, &items, flows)?),
                     Err(error) => println!("{}: needs the others ({error})", at + 1),
@@ -102,15 +107,27 @@ impl Run {
         let mut planner = Planner::new([event_type.clone()]);
         let plan = |statement| planner.plan(statement, text).map_err(|error| anyhow!("{error}"));
         let plans = module.statements.iter().map(plan).collect::<Result<_>>()?;
-        Ok(Self { event_type: event_type.clone(), planner, plans })
+        Ok(Self {
+            event_type: event_type.clone(),
+            planner,
+            plans,
+        })
     }
 
     /// The processor time of one run.
     fn seconds(&self, items: &[Item]) -> Result<f64> {
-        let first_ms = items.first().and_then(|item| item.first_ms(&self.event_type)).unwrap_or(0);
+        let first_ms = items
+            .first()
+            .and_then(|item| item.first_ms(&self.event_type))
+            .unwrap_or(0);
         let catalog = Arc::new(self.planner.catalog().clone());
         let begin = processor_seconds()?;
-        let mut engine = Engine::new(catalog, &self.plans, first_ms.div_euclid(1000) * 1000, Limits::default());
+        let mut engine = Engine::new(
+            catalog,
+            &self.plans,
+            first_ms.div_euclid(1000) * 1000,
+            Limits::default(),
+        );
         let mut rows = 0;
         for item in items {
             match item {
@@ -119,7 +136,11 @@ impl Run {
             }
             while let Some(delivery) = engine.next_output() {
                 rows += delivery.new.to_batch(&delivery.row_type).num_rows();
-                rows += if delivery.old.is_empty() { 0 } else { delivery.old.to_batch(&delivery.row_type).num_rows() };
+                rows += if delivery.old.is_empty() {
+                    0
+                } else {
+                    delivery.old.to_batch(&delivery.row_type).num_rows()
+                };
             }
         }
         std::hint::black_box(rows);
@@ -157,8 +178,15 @@ fn load(path: &Path, event_type: &EventType) -> Result<(EventType, Vec<Item>)> {
         .map(|item| match item {
             Item::Clock(time_ms) => Ok(Item::Clock(time_ms)),
             Item::Rows(batch) => {
-                let columns = batch.columns().iter().zip(&addresses).map(|(column, address)| convert(column, *address));
-                Ok(Item::Rows(RecordBatch::try_new(Arc::clone(&schema), columns.collect::<Result<_>>()?)?))
+                let columns = batch
+                    .columns()
+                    .iter()
+                    .zip(&addresses)
+                    .map(|(column, address)| convert(column, *address));
+                Ok(Item::Rows(RecordBatch::try_new(
+                    Arc::clone(&schema),
+                    columns.collect::<Result<_>>()?,
+                )?))
             }
         })
         .collect::<Result<_>>()?;

@@ -46,6 +46,10 @@ impl Check {
         let (good, bad) = (planned.statements.len(), planned.refused.len());
         writeln!(out, "{good} statements are accepted, {bad} refused")?;
         report_refused(&planned.refused);
-        Ok(if planned.refused.is_empty() { Outcome::Complete } else { Outcome::Refused })
+        Ok(if planned.refused.is_empty() {
+            Outcome::Complete
+        } else {
+            Outcome::Refused
+        })
     }
 }

@@ -90,12 +90,18 @@ impl<R: BufRead> CsvEvents<R> {
             pending_clock: None,
             done: false,
         };
-        let header = events.next_line()?.ok_or_else(|| anyhow!("the file is empty; its header is missing"))?;
+        let header = events
+            .next_line()?
+            .ok_or_else(|| anyhow!("the file is empty; its header is missing"))?;
         for name in header.split(',') {
             let name = name.trim();
-            let column = event_type
-                .column(name)
-                .ok_or_else(|| anyhow!("line {}: event type {} has no column {name}", events.line_number, event_type.name()))?;
+            let column = event_type.column(name).ok_or_else(|| {
+                anyhow!(
+                    "line {}: event type {} has no column {name}",
+                    events.line_number,
+                    event_type.name()
+                )
+            })?;
             ensure!(
                 !events.fields.contains(&column),
                 "line {}: column {name} is named twice",
@@ -143,7 +149,10 @@ impl<R: BufRead> CsvEvents<R> {
                 break;
             };
             if let Some(clock) = line.strip_prefix('@') {
-                let time_ms = clock.trim().parse().map_err(|_| anyhow!("line {}: {line} is no time in milliseconds", self.line_number))?;
+                let time_ms = clock
+                    .trim()
+                    .parse()
+                    .map_err(|_| anyhow!("line {}: {line} is no time in milliseconds", self.line_number))?;
                 if rows == 0 {
                     return Ok(Some(Item::Clock(time_ms)));
                 }
@@ -158,7 +167,11 @@ impl<R: BufRead> CsvEvents<R> {
                     anyhow!("line {}: column {column}: {field:?} is no {wanted}", self.line_number)
                 })?;
             }
-            ensure!(fields.0.is_none(), "line {}: more fields than the header names", self.line_number);
+            ensure!(
+                fields.0.is_none(),
+                "line {}: more fields than the header names",
+                self.line_number
+            );
             rows += 1;
         }
         if rows == 0 {
@@ -204,7 +217,9 @@ impl<'l> Iterator for Fields<'l> {
             self.0 = after.strip_prefix(',');
             return Some(field);
         }
-        let (field, after) = rest.split_once(',').map_or((rest, None), |(field, after)| (field, Some(after)));
+        let (field, after) = rest
+            .split_once(',')
+            .map_or((rest, None), |(field, after)| (field, Some(after)));
         self.0 = after;
         Some(field.trim())
     }
@@ -383,12 +398,21 @@ mod tests {
 
     #[test]
     fn faults_name_line_and_column() {
-        assert_eq!(read("ts,prt\n").unwrap_err(), "line 1: event type Flow has no column prt");
-        assert_eq!(read("port\n1\n").unwrap_err(), "line 1: the time column ts is not in the header");
+        assert_eq!(
+            read("ts,prt\n").unwrap_err(),
+            "line 1: event type Flow has no column prt"
+        );
+        assert_eq!(
+            read("port\n1\n").unwrap_err(),
+            "line 1: the time column ts is not in the header"
+        );
         assert_eq!(
             read("ts,port\n1,2\n2,x\n").unwrap_err(),
             "line 3: column port: \"x\" is no integer of 32 bits"
         );
-        assert_eq!(read("ts\n1,2\n").unwrap_err(), "line 2: more fields than the header names");
+        assert_eq!(
+            read("ts\n1,2\n").unwrap_err(),
+            "line 2: more fields than the header names"
+        );
     }
 }

@@ -28,13 +28,7 @@ impl<W: Write> JsonLines<W> {
     }
 
     /// Writes the rows of one delivery; one without rows is a line of kind `empty`.
-    pub(crate) fn write(
-        &mut self,
-        statement: &str,
-        time_ms: i64,
-        new: &RecordBatch,
-        old: &RecordBatch,
-    ) -> Result<()> {
+    pub(crate) fn write(&mut self, statement: &str, time_ms: i64, new: &RecordBatch, old: &RecordBatch) -> Result<()> {
         self.count += 1;
         let mut empty = true;
         for (kind, batch) in [("new", new), ("old", old)] {
@@ -165,10 +159,19 @@ mod tests {
         lines.write("s", 7, &batch, &batch.slice(0, 0)).unwrap();
         lines.write("s", 8, &batch.slice(0, 0), &batch.slice(0, 0)).unwrap();
         assert_eq!(lines.finish().unwrap(), 2);
-        let written: Vec<serde_json::Value> =
-            String::from_utf8(written).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let written: Vec<serde_json::Value> = String::from_utf8(written)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect();
         let row = serde_json::json!({"x": "Infinity", "a": "::", "p": "tcp"});
-        assert_eq!(written[0], serde_json::json!({"n": 1, "s": "s", "t": 7, "k": "new", "row": row}));
-        assert_eq!(written[1], serde_json::json!({"n": 2, "s": "s", "t": 8, "k": "empty", "row": null}));
+        assert_eq!(
+            written[0],
+            serde_json::json!({"n": 1, "s": "s", "t": 7, "k": "new", "row": row})
+        );
+        assert_eq!(
+            written[1],
+            serde_json::json!({"n": 2, "s": "s", "t": 8, "k": "empty", "row": null})
+        );
     }
 }

@@ -77,7 +77,11 @@ impl Replay {
         drain(&mut engine, &mut lines)?;
         lines.finish()?;
         report_limits(&mut engine);
-        Ok(if planned.refused.is_empty() { Outcome::Complete } else { Outcome::Refused })
+        Ok(if planned.refused.is_empty() {
+            Outcome::Complete
+        } else {
+            Outcome::Refused
+        })
     }
 
     fn open(&self) -> Result<(Vec<EventType>, EventType, Items)> {
@@ -89,9 +93,9 @@ impl Replay {
             let wanted = event_type.clone();
             let items = files.into_iter().flat_map(move |file| -> Items {
                 match ParquetEvents::open(&file, &name, &time_column) {
-                    Ok((_, other)) if other.schema().fields() != wanted.schema().fields() => {
-                        Box::new(std::iter::once(Err(anyhow!("{} has other columns than the first file", file.display()))))
-                    }
+                    Ok((_, other)) if other.schema().fields() != wanted.schema().fields() => Box::new(std::iter::once(
+                        Err(anyhow!("{} has other columns than the first file", file.display())),
+                    )),
                     Ok((events, _)) => Box::new(events),
                     Err(error) => Box::new(std::iter::once(Err(error))),
                 }
@@ -99,13 +103,18 @@ impl Replay {
             return Ok((vec![event_type.clone()], event_type, Box::new(items)));
         }
         ensure!(self.events.len() == 1, "of CSV files only one can be replayed");
-        let schema = self.schema.as_deref().ok_or_else(|| anyhow!("CSV events need --schema"))?;
+        let schema = self
+            .schema
+            .as_deref()
+            .ok_or_else(|| anyhow!("CSV events need --schema"))?;
         let event_types = schema::read(schema)?;
         let event_type = match &self.event_type {
             None => event_types.iter().find(|of| of.time_column().is_some()),
             Some(name) => event_types.iter().find(|of| of.name() == name),
         };
-        let event_type = event_type.ok_or_else(|| anyhow!("{} has no such event type", schema.display()))?.clone();
+        let event_type = event_type
+            .ok_or_else(|| anyhow!("{} has no such event type", schema.display()))?
+            .clone();
         let events = CsvEvents::open(first, &event_type)?;
         let file = first.display().to_string();
         let items = events.map(move |item| item.with_context(|| format!("in {file}")));
@@ -114,12 +123,16 @@ impl Replay {
 }
 
 fn is_parquet(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
+    path.extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("parquet"))
 }
 
 fn drain<W: std::io::Write>(engine: &mut Engine, lines: &mut JsonLines<W>) -> Result<()> {
     while let Some(delivery) = engine.next_output() {
-        let (new, old) = (delivery.new.to_batch(&delivery.row_type), delivery.old.to_batch(&delivery.row_type));
+        let (new, old) = (
+            delivery.new.to_batch(&delivery.row_type),
+            delivery.old.to_batch(&delivery.row_type),
+        );
         lines.write(&delivery.statement, delivery.time_ms, &new, &old)?;
     }
     Ok(())

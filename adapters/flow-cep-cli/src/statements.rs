@@ -43,7 +43,11 @@ pub(crate) fn plan(text: &str, event_types: Vec<EventType>) -> Planned {
         }
     }
     let catalog = Arc::new(planner.catalog().clone());
-    Planned { catalog, statements, refused }
+    Planned {
+        catalog,
+        statements,
+        refused,
+    }
 }
 
 /// Tells of statements that do not run.

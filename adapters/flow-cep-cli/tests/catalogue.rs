@@ -33,7 +33,11 @@ fn reported(recording: &Recording, statements: &str) -> BTreeMap<String, BTreeSe
     for line in std::fs::read_to_string(path("rows.jsonl")).unwrap().lines() {
         let line: serde_json::Value = serde_json::from_str(line).unwrap();
         let rule = line["s"].as_str().unwrap();
-        let column = if ABOUT_THE_VICTIM.contains(&rule) { "dst_addr" } else { "src_addr" };
+        let column = if ABOUT_THE_VICTIM.contains(&rule) {
+            "dst_addr"
+        } else {
+            "src_addr"
+        };
         if let Some(host) = line["row"][column].as_str() {
             hosts.entry(rule.to_owned()).or_default().insert(host.to_owned());
         }
@@ -45,7 +49,10 @@ fn reported(recording: &Recording, statements: &str) -> BTreeMap<String, BTreeSe
 fn alarms() -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../statements");
     let mut text = String::new();
-    let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut paths: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     paths.sort();
     for path in paths {
         let name = path.file_stem().unwrap().to_str().unwrap();
@@ -65,16 +72,27 @@ fn labelled_hosts_are_found_and_few_others_accused() {
     let reported = reported(&recording, &alarms());
     let guilty: BTreeSet<&String> = recording.labels.values().flatten().collect();
     println!("{} flows", recording.len());
-    println!("{:<20} {:>8} {:>8} {:>9} {:>6}", "rule", "labelled", "reported", "precision", "recall");
+    println!(
+        "{:<20} {:>8} {:>8} {:>9} {:>6}",
+        "rule", "labelled", "reported", "precision", "recall"
+    );
     let mut failures = Vec::new();
     let nothing = BTreeSet::new();
     for (rule, labelled) in &recording.labels {
         let hosts = reported.get(*rule).unwrap_or(&nothing);
         let found = labelled.intersection(hosts).count();
         let right = hosts.iter().filter(|host| guilty.contains(host)).count();
-        let precision = if hosts.is_empty() { 1.0 } else { right as f64 / hosts.len() as f64 };
+        let precision = if hosts.is_empty() {
+            1.0
+        } else {
+            right as f64 / hosts.len() as f64
+        };
         let recall = found as f64 / labelled.len() as f64;
-        println!("{rule:<20} {:>8} {:>8} {precision:>9.2} {recall:>6.2}", labelled.len(), hosts.len());
+        println!(
+            "{rule:<20} {:>8} {:>8} {precision:>9.2} {recall:>6.2}",
+            labelled.len(),
+            hosts.len()
+        );
         if recall < 1.0 || precision < 1.0 {
             failures.push(format!("{rule}: labelled {labelled:?}, reported {hosts:?}"));
         }

@@ -27,7 +27,11 @@ impl StreamClock {
     /// A clock whose first stamp is not before `at_least_ms`, the last stamp known from an earlier run.
     #[must_use]
     pub(crate) fn new(wall_ms: i64, monotonic_ms: i64, at_least_ms: i64) -> Self {
-        Self { last_ms: wall_ms.max(at_least_ms), wall_ms, monotonic_ms }
+        Self {
+            last_ms: wall_ms.max(at_least_ms),
+            wall_ms,
+            monotonic_ms,
+        }
     }
 
     /// The last stamp.
@@ -47,7 +51,10 @@ impl StreamClock {
             // Keep the odd millisecond, or short intervals would never add up.
             (self.wall_ms, self.monotonic_ms) = (wall_ms - passed % 2, monotonic_ms - passed % 2);
         }
-        Stamp { time_ms: self.last_ms, jump_ms: (jump.abs() >= JUMP_MS).then_some(jump) }
+        Stamp {
+            time_ms: self.last_ms,
+            jump_ms: (jump.abs() >= JUMP_MS).then_some(jump),
+        }
     }
 }
 
@@ -58,14 +65,32 @@ mod tests {
     #[test]
     fn follows_the_wall_clock() {
         let mut clock = StreamClock::new(1_000_000, 0, 0);
-        assert_eq!(clock.stamp(1_000_250, 250), Stamp { time_ms: 1_000_250, jump_ms: None });
-        assert_eq!(clock.stamp(1_000_250, 250), Stamp { time_ms: 1_000_250, jump_ms: None });
+        assert_eq!(
+            clock.stamp(1_000_250, 250),
+            Stamp {
+                time_ms: 1_000_250,
+                jump_ms: None
+            }
+        );
+        assert_eq!(
+            clock.stamp(1_000_250, 250),
+            Stamp {
+                time_ms: 1_000_250,
+                jump_ms: None
+            }
+        );
     }
 
     #[test]
     fn goes_on_at_half_pace_when_the_wall_clock_is_set_back() {
         let mut clock = StreamClock::new(1_000_000, 0, 0);
-        assert_eq!(clock.stamp(990_000, 0), Stamp { time_ms: 1_000_000, jump_ms: Some(-10_000) });
+        assert_eq!(
+            clock.stamp(990_000, 0),
+            Stamp {
+                time_ms: 1_000_000,
+                jump_ms: Some(-10_000)
+            }
+        );
         let mut last = 0;
         for passed in 1..=19_999 {
             let stamp = clock.stamp(990_000 + passed, passed);
@@ -80,7 +105,13 @@ mod tests {
     #[test]
     fn jumps_forward_with_the_wall_clock_and_says_so() {
         let mut clock = StreamClock::new(1_000_000, 0, 0);
-        assert_eq!(clock.stamp(4_600_100, 100), Stamp { time_ms: 4_600_100, jump_ms: Some(3_600_000) });
+        assert_eq!(
+            clock.stamp(4_600_100, 100),
+            Stamp {
+                time_ms: 4_600_100,
+                jump_ms: Some(3_600_000)
+            }
+        );
     }
 
     #[test]

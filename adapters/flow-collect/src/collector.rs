@@ -70,7 +70,10 @@ impl Collector {
                 .with_context(|| format!("cannot listen on {address}"))?;
             sockets.push(socket);
         }
-        let listening: Vec<_> = sockets.iter().map(|socket| (socket.local(), socket.receive_buffer())).collect();
+        let listening: Vec<_> = sockets
+            .iter()
+            .map(|socket| (socket.local(), socket.receive_buffer()))
+            .collect();
         let entries = EntryLog::open(&config.data.join("entries")).context("folder for log entries")?;
         let entries = Arc::new(Mutex::new(entries));
         let memory = Memory::recall(&config.data, &log)?;
@@ -88,7 +91,8 @@ impl Collector {
             })
             .collect();
         let names: Vec<&str> = config.probes.list().iter().map(|probe| &*probe.name).collect();
-        log.append(&[&record::session(clock.last_ms(), &names)?]).context("log")?;
+        log.append(&[&record::session(clock.last_ms(), &names)?])
+            .context("log")?;
         let logger = Logger::start(
             log,
             config.compression,
@@ -120,7 +124,11 @@ impl Collector {
             .name("collect".into())
             .spawn(move || receiver.run(sockets, &stopping))
             .context("collector thread")?;
-        Ok(Self { listening, stop, thread: Some(thread) })
+        Ok(Self {
+            listening,
+            stop,
+            thread: Some(thread),
+        })
     }
 
     /// The addresses listened on, with the ports that the system chose, and the receive buffers granted.
@@ -241,12 +249,19 @@ impl Receiver {
             && let Some(sealer) = self.sealers.get_mut(probe.0)
         {
             // Told when the sequence state that knows of it is logged: else a restart would find and tell it again.
-            sealer.missed.push((exporter.map(|exporter| exporter.ip()), noticed.clone()));
+            sealer
+                .missed
+                .push((exporter.map(|exporter| exporter.ip()), noticed.clone()));
             return;
         }
         if let Some(probe) = self.config.probes.list().get(probe.0) {
             let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-            entries.write(self.now_ms, &probe.name, exporter.map(|exporter| exporter.ip()), noticed);
+            entries.write(
+                self.now_ms,
+                &probe.name,
+                exporter.map(|exporter| exporter.ip()),
+                noticed,
+            );
         }
     }
 
@@ -276,12 +291,23 @@ impl Receiver {
             }
             Err(error) => {
                 Counters::add(&self.counters.malformed, 1);
-                notes.push(Noticed::Malformed { error: error.to_string() });
+                notes.push(Noticed::Malformed {
+                    error: error.to_string(),
+                });
             }
             Ok(message) => {
                 let (version, domain) = (message.version(), message.domain());
-                let key = StreamKey { exporter: from, version, domain };
-                let place = self.exporters.place(ExporterKey { probe, address: from.ip(), version, domain });
+                let key = StreamKey {
+                    exporter: from,
+                    version,
+                    domain,
+                };
+                let place = self.exporters.place(ExporterKey {
+                    probe,
+                    address: from.ip(),
+                    version,
+                    domain,
+                });
                 if let Some(counts) = self.exporters.at(place) {
                     counts.datagrams += 1;
                     counts.last_seen_ms = self.now_ms;
@@ -299,16 +325,24 @@ impl Receiver {
                         return;
                     }
                     Arrival::Restart => {
-                        notes.push(Noticed::Restarted { domain: domain.0, version: version.to_string() });
+                        notes.push(Noticed::Restarted {
+                            domain: domain.0,
+                            version: version.to_string(),
+                        });
                     }
                     _ => {}
                 }
                 if let Some(quirk) = sequencing.counting.quirk(version)
                     && self.quirks.insert(key)
                 {
-                    notes.push(Noticed::Quirk { domain: domain.0, quirk });
+                    notes.push(Noticed::Quirk {
+                        domain: domain.0,
+                        quirk,
+                    });
                 }
-                let Some(sealer) = self.sealers.get_mut(probe.0) else { return };
+                let Some(sealer) = self.sealers.get_mut(probe.0) else {
+                    return;
+                };
                 let mut flows = 0;
                 for set in message.sets() {
                     match set {
@@ -317,12 +351,17 @@ impl Receiver {
                         Ok(Set::Templates(changes)) => self.templates_seen += changes.len() as u64,
                         Ok(Set::Unknown(set)) => {
                             Counters::add(&self.counters.sets_without_template, 1);
-                            notes.push(Noticed::DataBeforeTemplate { domain: domain.0, template: set.template.0 });
+                            notes.push(Noticed::DataBeforeTemplate {
+                                domain: domain.0,
+                                template: set.template.0,
+                            });
                         }
                         Ok(Set::Reserved { .. }) => {}
                         Err(error) => {
                             Counters::add(&self.counters.malformed, 1);
-                            notes.push(Noticed::Malformed { error: error.to_string() });
+                            notes.push(Noticed::Malformed {
+                                error: error.to_string(),
+                            });
                         }
                     }
                 }
@@ -344,7 +383,11 @@ impl Receiver {
         let now_ms = self.now_ms;
         let mut any_due = false;
         for probe in 0..self.sealers.len() {
-            let due = self.sealers.get(probe).and_then(Sealer::since_ms).is_some_and(|since| now_ms - since >= age_ms);
+            let due = self
+                .sealers
+                .get(probe)
+                .and_then(Sealer::since_ms)
+                .is_some_and(|since| now_ms - since >= age_ms);
             if due {
                 self.seal(ProbeId(probe), false);
             }
@@ -362,8 +405,12 @@ impl Receiver {
         let (Some(sealer), Some(probe)) = (self.sealers.get_mut(id.0), self.config.probes.list().get(id.0)) else {
             return;
         };
-        let moved: Vec<StreamKey> =
-            self.touched.iter().filter(|(_, probe)| **probe == id).map(|(key, _)| *key).collect();
+        let moved: Vec<StreamKey> = self
+            .touched
+            .iter()
+            .filter(|(_, probe)| **probe == id)
+            .map(|(key, _)| *key)
+            .collect();
         if sealer.len() == 0 && moved.is_empty() {
             return;
         }
@@ -379,7 +426,12 @@ impl Receiver {
         };
         sealer.sequence += 1;
         let missed = std::mem::take(&mut sealer.missed);
-        let sealed = ToLog::Bundle(Box::new(Sealed { probe: Arc::clone(&probe.name), header, batch, missed }));
+        let sealed = ToLog::Bundle(Box::new(Sealed {
+            probe: Arc::clone(&probe.name),
+            header,
+            batch,
+            missed,
+        }));
         if is_last {
             self.logger.send_last(sealed);
         } else if self.logger.send(sealed).is_err() {
@@ -417,7 +469,10 @@ impl Receiver {
             }
         }
         let probes = &self.config.probes;
-        let streams = self.decoder.streams().filter_map(|status| Some((probes.of(status.key.exporter.ip())?, status)));
+        let streams = self
+            .decoder
+            .streams()
+            .filter_map(|status| Some((probes.of(status.key.exporter.ip())?, status)));
         self.exporters.take_over(streams);
         self.counters.publish(self.exporters.snapshot());
         if self.templates_seen > 0 && self.templates_saved.elapsed() >= SAVE_TEMPLATES {

@@ -45,7 +45,12 @@ impl Counters {
     }
 
     pub(crate) fn count_not_netflow(&self, looks_like: &'static str) {
-        *self.not_netflow.lock().unwrap_or_else(PoisonError::into_inner).entry(looks_like).or_default() += 1;
+        *self
+            .not_netflow
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(looks_like)
+            .or_default() += 1;
     }
 
     /// Datagrams that were not NetFlow, by what they looked like.

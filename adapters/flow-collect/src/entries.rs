@@ -149,7 +149,12 @@ impl EntryLog {
     /// If the folder cannot be made.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
-        Ok(Self { folder: folder.to_owned(), files: HashMap::new(), recent: HashMap::new(), interval_start_ms: 0 })
+        Ok(Self {
+            folder: folder.to_owned(),
+            files: HashMap::new(),
+            recent: HashMap::new(),
+            interval_start_ms: 0,
+        })
     }
 
     /// Writes an entry, unless there were many like it. A failure to write is told once per entry and costs nothing else.
@@ -167,19 +172,33 @@ impl EntryLog {
         }
         let recent = self.recent.entry(key).or_default();
         // Losses are told one by one, as others add them up; all else only until it is plain.
-        let is_loss = matches!(noticed, Noticed::Missed { .. } | Noticed::DroppedForRoom { .. } | Noticed::DroppedByKernel { .. });
+        let is_loss = matches!(
+            noticed,
+            Noticed::Missed { .. } | Noticed::DroppedForRoom { .. } | Noticed::DroppedByKernel { .. }
+        );
         if recent.written >= ENTRIES_PER_INTERVAL && !is_loss {
             recent.left_out += 1;
             return;
         }
         recent.written += 1;
         let left_out = std::mem::take(&mut recent.left_out);
-        let entry = Entry { time: time_ms, probe, exporter, noticed, left_out };
+        let entry = Entry {
+            time: time_ms,
+            probe,
+            exporter,
+            noticed,
+            left_out,
+        };
         if let Err(error) = self.append(probe, &entry) {
             tracing::error!(%error, "log entry not written");
         }
         let text = serde_json::to_string(noticed).unwrap_or_default();
-        tracing::info!(probe = &**probe, exporter = exporter.map(tracing::field::display), entry = text, "noticed");
+        tracing::info!(
+            probe = &**probe,
+            exporter = exporter.map(tracing::field::display),
+            entry = text,
+            "noticed"
+        );
     }
 
     fn append(&mut self, probe: &Arc<str>, entry: &Entry<'_>) -> io::Result<()> {
@@ -191,7 +210,9 @@ impl EntryLog {
             let bytes = file.metadata()?.len();
             self.files.insert(Arc::clone(probe), (file, bytes));
         }
-        let Some((file, bytes)) = self.files.get_mut(probe) else { return Ok(()) };
+        let Some((file, bytes)) = self.files.get_mut(probe) else {
+            return Ok(());
+        };
         file.write_all(&line)?;
         *bytes += line.len() as u64;
         if *bytes >= FILE_BYTES {
@@ -223,7 +244,10 @@ mod tests {
         let lines = lines(folder.path());
         assert_eq!(lines.len(), 6);
         assert_eq!(lines[5]["left_out"], 995);
-        assert_eq!((&lines[0]["kind"], &lines[0]["exporter"]), (&"not_netflow".into(), &"192.0.2.1".into()));
+        assert_eq!(
+            (&lines[0]["kind"], &lines[0]["exporter"]),
+            (&"not_netflow".into(), &"192.0.2.1".into())
+        );
     }
 
     #[test]
@@ -241,6 +265,12 @@ mod tests {
         for time in 0..100 {
             log.write(time, &"north".into(), None, &missed);
         }
-        assert_eq!(lines(folder.path()).iter().map(|line| line["missed"].as_u64().unwrap()).sum::<u64>(), 6000);
+        assert_eq!(
+            lines(folder.path())
+                .iter()
+                .map(|line| line["missed"].as_u64().unwrap())
+                .sum::<u64>(),
+            6000
+        );
     }
 }

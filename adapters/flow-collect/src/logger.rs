@@ -61,7 +61,10 @@ impl Logger {
             .name("log".into())
             .spawn(move || writer.run(&receiver))
             .context("log thread")?;
-        Ok(Self { sender: Some(sender), thread: Some(thread) })
+        Ok(Self {
+            sender: Some(sender),
+            thread: Some(thread),
+        })
     }
 
     /// Hands a bundle over; gives it back if too many wait.
@@ -118,14 +121,19 @@ impl Writer {
                     }
                     self.state.save_if_due(self.log.tail().position());
                 }
-                ToLog::Templates(templates) => self.state.templates(templates),
+                ToLog::Templates(templates) => self.state.templates(&templates),
             }
         }
         self.state.save(self.log.tail().position());
     }
 
     fn bundle(&mut self, sealed: Sealed) {
-        let Sealed { probe, header, batch, missed } = sealed;
+        let Sealed {
+            probe,
+            header,
+            batch,
+            missed,
+        } = sealed;
         let rows = batch.num_rows() as u64;
         let (time_ms, sequence, trackers) = (header.watermark_ms, header.sequence, header.exporter_state.clone());
         self.bytes.clear();
@@ -134,7 +142,9 @@ impl Writer {
             .map_err(|error| (error.to_string(), false))
             .and_then(|()| {
                 let parts: [&[u8]; 2] = [&bundle_prefix(), &self.bytes];
-                self.log.append(&parts).map_err(|error| (error.to_string(), error.is_retryable()))
+                self.log
+                    .append(&parts)
+                    .map_err(|error| (error.to_string(), error.is_retryable()))
             });
         match appended {
             Ok(_) => {
@@ -149,18 +159,30 @@ impl Writer {
                 Counters::add(&self.counters.logged_bundles, 1);
                 Counters::add(&self.counters.logged_bytes, self.bytes.len() as u64);
                 if let Some(flows) = self.full.remove(&probe) {
-                    tracing::warn!(probe = &*probe, flows, "the log has room again; flows were dropped meanwhile");
+                    tracing::warn!(
+                        probe = &*probe,
+                        flows,
+                        "the log has room again; flows were dropped meanwhile"
+                    );
                 }
                 self.warn();
             }
             Err((error, is_retryable)) => {
                 Counters::add(&self.counters.dropped_flows, rows);
                 if !self.full.contains_key(&probe) || !is_retryable {
-                    tracing::error!(probe = &*probe, flows = rows, error, "bundle not logged; its flows are dropped and counted");
+                    tracing::error!(
+                        probe = &*probe,
+                        flows = rows,
+                        error,
+                        "bundle not logged; its flows are dropped and counted"
+                    );
                 }
                 *self.full.entry(Arc::clone(&probe)).or_default() += rows;
                 let noticed = Noticed::DroppedForRoom { flows: rows, error };
-                self.entries.lock().unwrap_or_else(PoisonError::into_inner).write(time_ms, &probe, None, &noticed);
+                self.entries
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .write(time_ms, &probe, None, &noticed);
             }
         }
     }
@@ -169,9 +191,18 @@ impl Writer {
     fn warn(&mut self) {
         let Usage { bytes, limit } = self.log.usage();
         let percent = bytes.saturating_mul(100) / limit.max(1);
-        let reached = WARN_AT_PERCENT.into_iter().filter(|&share| percent >= share).max().unwrap_or(0);
+        let reached = WARN_AT_PERCENT
+            .into_iter()
+            .filter(|&share| percent >= share)
+            .max()
+            .unwrap_or(0);
         if reached > self.warned {
-            tracing::warn!(bytes, limit, percent, "the log grows: flows come faster than they are processed and stored");
+            tracing::warn!(
+                bytes,
+                limit,
+                percent,
+                "the log grows: flows come faster than they are processed and stored"
+            );
         }
         self.warned = reached;
     }

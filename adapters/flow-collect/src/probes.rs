@@ -36,7 +36,11 @@ impl Probes {
     #[must_use]
     pub fn new(mut probes: Vec<Probe>, allowed: Vec<IpNet>) -> Self {
         if !probes.iter().any(|probe| &*probe.name == DEFAULT_PROBE) {
-            probes.push(Probe { name: Arc::from(DEFAULT_PROBE), area: Arc::from(""), exporters: Vec::new() });
+            probes.push(Probe {
+                name: Arc::from(DEFAULT_PROBE),
+                area: Arc::from(""),
+                exporters: Vec::new(),
+            });
         }
         Self { probes, allowed }
     }
@@ -48,10 +52,16 @@ impl Probes {
             return None;
         }
         let named = self.probes.iter().enumerate().flat_map(|(index, probe)| {
-            probe.exporters.iter().filter(|prefix| prefix.contains(&exporter)).map(move |prefix| (prefix.prefix_len(), index))
+            probe
+                .exporters
+                .iter()
+                .filter(|prefix| prefix.contains(&exporter))
+                .map(move |prefix| (prefix.prefix_len(), index))
         });
         let longest = named.max_by_key(|(length, _)| *length).map(|(_, index)| index);
-        longest.or_else(|| self.probes.iter().position(|probe| &*probe.name == DEFAULT_PROBE)).map(ProbeId)
+        longest
+            .or_else(|| self.probes.iter().position(|probe| &*probe.name == DEFAULT_PROBE))
+            .map(ProbeId)
     }
 
     /// The name of a probe.
@@ -62,7 +72,10 @@ impl Probes {
 
     /// The probes, each with its place.
     pub fn ids(&self) -> impl Iterator<Item = (ProbeId, &Probe)> {
-        self.probes.iter().enumerate().map(|(index, probe)| (ProbeId(index), probe))
+        self.probes
+            .iter()
+            .enumerate()
+            .map(|(index, probe)| (ProbeId(index), probe))
     }
 
     /// The probes in their order.
@@ -78,13 +91,27 @@ mod tests {
 
     fn probe(name: &str, prefixes: &[&str]) -> Probe {
         let exporters = prefixes.iter().map(|prefix| prefix.parse().unwrap()).collect();
-        Probe { name: name.into(), area: "".into(), exporters }
+        Probe {
+            name: name.into(),
+            area: "".into(),
+            exporters,
+        }
     }
 
     #[test]
     fn the_longest_prefix_names_the_probe() {
-        let probes = Probes::new(vec![probe("all", &["10.0.0.0/8"]), probe("one", &["10.1.2.3/32", "2001:db8::/32"])], Vec::new());
-        let name = |address: &str| probes.list()[probes.of(address.parse().unwrap()).unwrap().0].name.to_string();
+        let probes = Probes::new(
+            vec![
+                probe("all", &["10.0.0.0/8"]),
+                probe("one", &["10.1.2.3/32", "2001:db8::/32"]),
+            ],
+            Vec::new(),
+        );
+        let name = |address: &str| {
+            probes.list()[probes.of(address.parse().unwrap()).unwrap().0]
+                .name
+                .to_string()
+        };
         assert_eq!(name("10.1.2.4"), "all");
         assert_eq!(name("10.1.2.3"), "one");
         assert_eq!(name("2001:db8::5"), "one");

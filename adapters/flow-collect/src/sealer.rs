@@ -31,7 +31,13 @@ pub(crate) struct Sealer {
 impl Sealer {
     pub(crate) fn new(probe: &Probe, capacity: usize, sequence: u64) -> Self {
         let builder = FlowBatchBuilder::new(&probe.name, &probe.area, capacity);
-        Self { builder, runs: Vec::new(), since_ms: None, sequence, missed: Vec::new() }
+        Self {
+            builder,
+            runs: Vec::new(),
+            since_ms: None,
+            sequence,
+            missed: Vec::new(),
+        }
     }
 
     /// Appends a set's flows, of the exporter at `place`; returns how many.
@@ -62,13 +68,23 @@ impl Sealer {
     /// Takes the flows out, and adds them to the counts of their exporters.
     pub(crate) fn finish(&mut self, exporters: &mut Exporters) -> RecordBatch {
         let batch = self.builder.finish();
-        let column = |name| batch.column_by_name(name).and_then(|column| column.as_primitive_opt::<Int64Type>());
+        let column = |name| {
+            batch
+                .column_by_name(name)
+                .and_then(|column| column.as_primitive_opt::<Int64Type>())
+        };
         if let (Some(bytes), Some(packets)) = (column(schema::BYTES), column(schema::PACKETS)) {
-            let sum = |values: &[i64]| values.iter().fold(0u64, |sum, &value| sum.wrapping_add(value.unsigned_abs()));
+            let sum = |values: &[i64]| {
+                values
+                    .iter()
+                    .fold(0u64, |sum, &value| sum.wrapping_add(value.unsigned_abs()))
+            };
             for (place, run) in self.runs.drain(..) {
-                if let (Some(counts), Some(bytes), Some(packets)) =
-                    (exporters.at(place), bytes.values().get(run.clone()), packets.values().get(run.clone()))
-                {
+                if let (Some(counts), Some(bytes), Some(packets)) = (
+                    exporters.at(place),
+                    bytes.values().get(run.clone()),
+                    packets.values().get(run.clone()),
+                ) {
                     counts.flows += run.len() as u64;
                     counts.bytes += sum(bytes);
                     counts.packets += sum(packets);

@@ -58,7 +58,10 @@ impl UdpReceiver {
         if setsockopt(&socket, RcvBufForce, &buffer_bytes).is_err() {
             socket.set_recv_buffer_size(buffer_bytes)?;
         }
-        let receive_buffer = ReceiveBuffer { wanted: buffer_bytes, granted: socket.recv_buffer_size()? / 2 };
+        let receive_buffer = ReceiveBuffer {
+            wanted: buffer_bytes,
+            granted: socket.recv_buffer_size()? / 2,
+        };
         setsockopt(&socket, RxqOvfl, &1)?;
         // Receive offload needs Linux 5.0; without it every datagram comes on its own, which is only slower.
         if let Err(error) = setsockopt(&socket, UdpGroSegment, &true) {
@@ -68,7 +71,13 @@ impl UdpReceiver {
         socket.bind(&address.into())?;
         let local = socket.local_addr()?.as_socket().unwrap_or(address);
         let buffers = vec![vec![0; BUFFER_BYTES]; BATCH];
-        Ok(Self { socket, buffers, local, receive_buffer, dropped_seen: 0 })
+        Ok(Self {
+            socket,
+            buffers,
+            local,
+            receive_buffer,
+            dropped_seen: 0,
+        })
     }
 
     /// The address it is bound to, with the port that the system chose if 0 was asked for.
@@ -85,8 +94,10 @@ impl UdpReceiver {
 
     /// Waits until one of the sockets has a datagram, or patience is over.
     pub(crate) fn wait(sockets: &[Self], patience: Duration) {
-        let mut waiting: Vec<_> =
-            sockets.iter().map(|socket| PollFd::new(socket.socket.as_fd(), PollFlags::POLLIN)).collect();
+        let mut waiting: Vec<_> = sockets
+            .iter()
+            .map(|socket| PollFd::new(socket.socket.as_fd(), PollFlags::POLLIN))
+            .collect();
         let patience = PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO);
         // A failed or interrupted wait only means that the sockets are looked at sooner.
         let _ = poll(&mut waiting, patience);
@@ -100,7 +111,11 @@ impl UdpReceiver {
         // Made anew for each call, as the kernel shortens the control buffers in place.
         let space = nix::cmsg_space!(i32, u32);
         let mut headers: MultiHeaders<SockaddrStorage> = MultiHeaders::preallocate(BATCH, Some(space));
-        let mut slices: Vec<_> = self.buffers.iter_mut().map(|buffer| [IoSliceMut::new(buffer)]).collect();
+        let mut slices: Vec<_> = self
+            .buffers
+            .iter_mut()
+            .map(|buffer| [IoSliceMut::new(buffer)])
+            .collect();
         let fd = self.socket.as_raw_fd();
         let results = match recvmmsg(fd, &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None) {
             Ok(results) => results,
@@ -112,7 +127,9 @@ impl UdpReceiver {
             let mut segment = message.bytes.max(1);
             for control in message.cmsgs()? {
                 match control {
-                    ControlMessageOwned::UdpGroSegments(bytes) => segment = usize::try_from(bytes).unwrap_or(segment).max(1),
+                    ControlMessageOwned::UdpGroSegments(bytes) => {
+                        segment = usize::try_from(bytes).unwrap_or(segment).max(1)
+                    }
                     ControlMessageOwned::RxqOvfl(total) => {
                         received.dropped += total.wrapping_sub(self.dropped_seen);
                         self.dropped_seen = total;
@@ -120,7 +137,9 @@ impl UdpReceiver {
                     _ => {}
                 }
             }
-            let Some(sender) = message.address.as_ref().and_then(socket_address) else { continue };
+            let Some(sender) = message.address.as_ref().and_then(socket_address) else {
+                continue;
+            };
             if message.bytes == 0 {
                 each(&[], sender);
                 received.datagrams += 1;
@@ -157,7 +176,9 @@ mod tests {
         let mut all = Vec::new();
         while all.len() < count {
             UdpReceiver::wait(std::slice::from_ref(receiver), Duration::from_secs(20));
-            let received = receiver.receive(|bytes, from| all.push((bytes.to_vec(), from))).unwrap();
+            let received = receiver
+                .receive(|bytes, from| all.push((bytes.to_vec(), from)))
+                .unwrap();
             assert!(received.datagrams > 0, "nothing came in time");
         }
         all
@@ -173,7 +194,10 @@ mod tests {
             }
             let all = receive_all(&mut receiver, 40);
             for (i, (bytes, from)) in (0u8..).zip(all) {
-                assert_eq!((bytes, from), (vec![i; usize::from(i) * 30], sender.local_addr().unwrap()));
+                assert_eq!(
+                    (bytes, from),
+                    (vec![i; usize::from(i) * 30], sender.local_addr().unwrap())
+                );
             }
         }
     }
@@ -183,7 +207,10 @@ mod tests {
         let mut receiver = UdpReceiver::bind("[::]:0".parse().unwrap(), 1 << 16).unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.send_to(b"flow", ("127.0.0.1", receiver.local().port())).unwrap();
-        assert_eq!(receive_all(&mut receiver, 1), [(b"flow".to_vec(), sender.local_addr().unwrap())]);
+        assert_eq!(
+            receive_all(&mut receiver, 1),
+            [(b"flow".to_vec(), sender.local_addr().unwrap())]
+        );
     }
 
     #[test]

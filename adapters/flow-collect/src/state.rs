@@ -16,10 +16,11 @@ use bundle_log::record::Record;
 use bundle_log::{LogReader, LogWriter, Position};
 use flow_store::bundle::Metadata;
 use netflow_codec::sequence::Tracker;
-use netflow_codec::{Decoder, StreamKey};
+use netflow_codec::{Decoder, StreamKey, StreamSnapshot};
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "collector.json";
+const TEMPLATES: &str = "templates.bin";
 /// How often the file is written.
 const SAVE_EVERY: Duration = Duration::from_secs(5);
 
@@ -32,7 +33,9 @@ pub(crate) struct Memory {
     sequences: HashMap<Arc<str>, u64>,
     #[serde(with = "pairs")]
     trackers: HashMap<StreamKey, Tracker>,
-    templates: Vec<u8>,
+    /// In a file of their own, as they change apart from the rest.
+    #[serde(skip)]
+    templates: Vec<StreamSnapshot>,
 }
 
 /// JSON has no keys that are objects.
@@ -57,12 +60,17 @@ impl Memory {
     pub(crate) fn recall(folder: &Path, log: &LogWriter) -> anyhow::Result<Self> {
         let path = folder.join(FILE);
         let mut memory = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .with_context(|| format!("{}: move it away to start without knowledge of exporters", path.display()))?,
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
+                format!(
+                    "{}: move it away to start without knowledge of exporters",
+                    path.display()
+                )
+            })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };
         memory.read_log(log)?;
+        memory.templates = read_templates(folder);
         Ok(memory)
     }
 
@@ -86,7 +94,12 @@ impl Memory {
             match Record::read(&frame.payload) {
                 Ok(Record::Bundle(bytes)) => {
                     if let Ok(Metadata { header, .. }) = Metadata::decode(bytes) {
-                        self.bundle(&header.probe, header.sequence, header.watermark_ms, &header.exporter_state);
+                        self.bundle(
+                            &header.probe,
+                            header.sequence,
+                            header.watermark_ms,
+                            &header.exporter_state,
+                        );
                     }
                 }
                 Ok(Record::Heartbeat { watermark_ms }) => self.clock_ms = self.clock_ms.max(watermark_ms),
@@ -116,11 +129,23 @@ impl Memory {
     /// repeat even if the disk was lost.
     pub(crate) fn next_sequence(&self, probe: &str, now_ms: i64) -> u64 {
         let by_clock = u64::try_from(now_ms).unwrap_or(0) << 20;
-        self.sequences.get(probe).map_or(by_clock, |last| by_clock.max(last + 1))
+        self.sequences
+            .get(probe)
+            .map_or(by_clock, |last| by_clock.max(last + 1))
     }
 
     /// Teaches a decoder what is remembered.
     pub(crate) fn teach(&self, decoder: &mut Decoder) {
+        for snapshot in &self.templates {
+            // The sequence that was logged counts, not one that may know of flows that were not.
+            let sequence = Tracker::new(snapshot.key.version);
+            if let Err(error) = decoder.restore(StreamSnapshot {
+                sequence,
+                ..snapshot.clone()
+            }) {
+                tracing::warn!(%error, exporter = %snapshot.key.exporter, "templates of an exporter left out");
+            }
+        }
         for (key, tracker) in &self.trackers {
             if let Err(error) = decoder.restore_tracker(*key, tracker.clone(), self.clock_ms) {
                 tracing::warn!(%error, exporter = %key.exporter, "sequence of an exporter left out");
@@ -131,16 +156,49 @@ impl Memory {
 
 /// The sequences of some streams, for a bundle.
 pub(crate) fn encode_trackers(decoder: &Decoder, keys: &[StreamKey]) -> Vec<u8> {
-    let trackers: Vec<_> = keys.iter().filter_map(|key| Some((key, decoder.tracker(key)?))).collect();
+    let trackers: Vec<_> = keys
+        .iter()
+        .filter_map(|key| Some((key, decoder.tracker(key)?)))
+        .collect();
     if trackers.is_empty() {
         return Vec::new();
     }
     postcard::to_allocvec(&trackers).unwrap_or_default()
 }
 
-/// The templates that a decoder knows.
-pub(crate) fn encode_templates(_decoder: &Decoder) -> Vec<u8> {
-    Vec::new()
+/// The templates that a decoder knows, and what it knows of sampling.
+pub(crate) fn encode_templates(decoder: &Decoder) -> Vec<u8> {
+    let snapshots: Vec<_> = decoder
+        .snapshot()
+        .filter(|snapshot| !snapshot.templates.is_empty())
+        .collect();
+    postcard::to_allocvec(&snapshots).unwrap_or_default()
+}
+
+/// Reads the file of templates. Without one, exporters have to send them again, as they do from time to time.
+fn read_templates(folder: &Path) -> Vec<StreamSnapshot> {
+    let path = folder.join(TEMPLATES);
+    match fs::read(&path) {
+        Ok(bytes) => postcard::from_bytes(&bytes).unwrap_or_else(|error| {
+            tracing::warn!(path = %path.display(), %error, "templates of the last run left out");
+            Vec::new()
+        }),
+        Err(_) => Vec::new(),
+    }
+}
+
+/// Puts a file in the place of another, whole or not at all.
+fn replace(folder: &Path, name: &str, bytes: &[u8]) {
+    let (path, new) = (folder.join(name), folder.join(format!("{name}.new")));
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&new)?;
+        file.write_all(bytes)?;
+        file.sync_data()?;
+        fs::rename(&new, &path)
+    };
+    if let Err(error) = write() {
+        tracing::error!(%error, path = %path.display(), "state of the exporters not saved");
+    }
 }
 
 /// Keeps the memory in a file.
@@ -153,7 +211,11 @@ pub(crate) struct StateFile {
 
 impl StateFile {
     pub(crate) fn new(folder: PathBuf, memory: Memory) -> Self {
-        Self { folder, memory, saved: Instant::now() }
+        Self {
+            folder,
+            memory,
+            saved: Instant::now(),
+        }
     }
 
     /// A bundle was logged.
@@ -165,10 +227,9 @@ impl StateFile {
         self.memory.clock_ms = self.memory.clock_ms.max(now_ms);
     }
 
-    pub(crate) fn templates(&mut self, templates: Vec<u8>) {
-        self.memory.templates = templates;
-        // A collector that knows the templates understands at once after a restart.
-        self.saved = self.saved.checked_sub(SAVE_EVERY).unwrap_or(self.saved);
+    /// Saves templates: a collector that knows them understands at once after a restart.
+    pub(crate) fn templates(&self, templates: &[u8]) {
+        replace(&self.folder, TEMPLATES, templates);
     }
 
     pub(crate) fn save_if_due(&mut self, position: Position) {
@@ -181,15 +242,9 @@ impl StateFile {
     pub(crate) fn save(&mut self, position: Position) {
         self.saved = Instant::now();
         self.memory.position = position.0;
-        let (path, new) = (self.folder.join(FILE), self.folder.join("collector.json.new"));
-        let write = || -> io::Result<()> {
-            let mut file = File::create(&new)?;
-            file.write_all(&serde_json::to_vec(&self.memory)?)?;
-            file.sync_data()?;
-            fs::rename(&new, &path)
-        };
-        if let Err(error) = write() {
-            tracing::error!(%error, path = %path.display(), "state of the exporters not saved");
+        match serde_json::to_vec(&self.memory) {
+            Ok(bytes) => replace(&self.folder, FILE, &bytes),
+            Err(error) => tracing::error!(%error, "state of the exporters not saved"),
         }
     }
 }

@@ -128,7 +128,9 @@ pub(crate) struct Change {
 
 impl fmt::Debug for Board {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Board").field("state", &self.shared.state).finish_non_exhaustive()
+        f.debug_struct("Board")
+            .field("state", &self.shared.state)
+            .finish_non_exhaustive()
     }
 }
 
@@ -146,11 +148,29 @@ impl Board {
                 rows: Arc::default(),
                 rows_left_out: 0,
             };
-            (name, Statement { version: 1, view, history: VecDeque::new(), history_rows: 0 })
+            (
+                name,
+                Statement {
+                    version: 1,
+                    view,
+                    history: VecDeque::new(),
+                    history_rows: 0,
+                },
+            )
         });
-        let state = State { version: 1, statements: statements.collect(), ..State::default() };
-        let shared = Shared { state: Mutex::new(state), changed: watch::Sender::new(1), names: Box::new(names) };
-        Self { shared: Arc::new(shared) }
+        let state = State {
+            version: 1,
+            statements: statements.collect(),
+            ..State::default()
+        };
+        let shared = Shared {
+            state: Mutex::new(state),
+            changed: watch::Sender::new(1),
+            names: Box::new(names),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -163,7 +183,9 @@ impl Board {
         rows.truncate(ROWS_SHOWN);
         let mut state = self.lock();
         let version = state.version + 1;
-        let Some(known) = state.statements.get_mut(statement) else { return };
+        let Some(known) = state.statements.get_mut(statement) else {
+            return;
+        };
         let rows = Arc::new(rows);
         known.version = version;
         known.view.time = Some(time_ms);
@@ -187,7 +209,10 @@ impl Board {
         }
         let version = state.version + 1;
         state.version = version;
-        state.probes = Versioned { version, value: Arc::new(probes) };
+        state.probes = Versioned {
+            version,
+            value: Arc::new(probes),
+        };
         drop(state);
         self.shared.changed.send_replace(version);
     }
@@ -197,7 +222,11 @@ impl Board {
     }
 
     pub(crate) fn statements(&self) -> Vec<StatementView> {
-        self.lock().statements.values().map(|statement| statement.view.clone()).collect()
+        self.lock()
+            .statements
+            .values()
+            .map(|statement| statement.view.clone())
+            .collect()
     }
 
     pub(crate) fn statement(&self, name: &str) -> Option<StatementView> {
@@ -205,7 +234,10 @@ impl Board {
     }
 
     pub(crate) fn history(&self, name: &str) -> Option<Vec<Past>> {
-        self.lock().statements.get(name).map(|statement| statement.history.iter().cloned().collect())
+        self.lock()
+            .statements
+            .get(name)
+            .map(|statement| statement.history.iter().cloned().collect())
     }
 
     pub(crate) fn probes(&self) -> Arc<Vec<ProbeView>> {
@@ -225,12 +257,21 @@ impl Board {
         let version = state.version;
         drop(state);
         let names = self.names_in(&statements);
-        Change { version, statements, probes, names }
+        Change {
+            version,
+            statements,
+            probes,
+            names,
+        }
     }
 
     fn names_in(&self, statements: &[StatementView]) -> BTreeMap<String, String> {
         let mut names = BTreeMap::new();
-        for value in statements.iter().flat_map(|statement| statement.rows.iter()).flat_map(Row::values) {
+        for value in statements
+            .iter()
+            .flat_map(|statement| statement.rows.iter())
+            .flat_map(Row::values)
+        {
             if let Value::String(text) = value
                 && !names.contains_key(text)
                 && let Ok(address) = text.parse()
@@ -249,9 +290,10 @@ mod tests {
     use serde_json::json;
 
     fn board() -> Board {
-        Board::new([("a".into(), "select 1".into()), ("b".into(), "select 2".into())], |address| {
-            address.is_ipv4().then(|| "lab".to_owned())
-        })
+        Board::new(
+            [("a".into(), "select 1".into()), ("b".into(), "select 2".into())],
+            |address| address.is_ipv4().then(|| "lab".to_owned()),
+        )
     }
 
     fn rows(value: &Value) -> Vec<Row> {
@@ -285,7 +327,11 @@ mod tests {
     #[test]
     fn equal_probes_are_no_change() {
         let board = board();
-        let probe = ProbeView { name: "north".into(), area: "campus".into(), exporters: Vec::new() };
+        let probe = ProbeView {
+            name: "north".into(),
+            area: "campus".into(),
+            exporters: Vec::new(),
+        };
         board.show_probes(vec![probe.clone()]);
         let version = board.since(0).version;
         board.show_probes(vec![probe]);

@@ -38,7 +38,10 @@ impl fmt::Display for ServerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Bind(address, error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                write!(f, "http address {address} is in use: stop the other program or choose another with --http")
+                write!(
+                    f,
+                    "http address {address} is in use: stop the other program or choose another with --http"
+                )
             }
             Self::Bind(address, error) => write!(f, "http address {address}: {error}"),
             Self::Serve(error) => write!(f, "http server: {error}"),
@@ -58,7 +61,9 @@ pub struct Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("listener", &self.listener).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("listener", &self.listener)
+            .finish_non_exhaustive()
     }
 }
 
@@ -82,7 +87,9 @@ impl Server {
         access: Access,
         metrics: impl Fn() -> String + Send + Sync + 'static,
     ) -> Result<Self, ServerError> {
-        let listener = TcpListener::bind(address).await.map_err(|error| ServerError::Bind(address, error))?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|error| ServerError::Bind(address, error))?;
         let local = listener.local_addr().map_err(ServerError::Serve)?;
         let app = App {
             board,
@@ -106,14 +113,32 @@ impl Server {
     /// If the listener fails.
     pub async fn serve(self, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), ServerError> {
         let routes = Router::new()
-            .route("/", get(|| asset("text/html; charset=utf-8", include_str!("../page/index.html"))))
-            .route("/style.css", get(|| asset("text/css; charset=utf-8", include_str!("../page/style.css"))))
-            .route("/page.js", get(|| asset("text/javascript; charset=utf-8", include_str!("../page/page.js"))))
-            .route("/icon.svg", get(|| asset("image/svg+xml", include_str!("../page/icon.svg"))))
-            .route("/api/statements", get(|State(app): State<App>| async move { Json(app.board.statements()) }))
+            .route(
+                "/",
+                get(|| asset("text/html; charset=utf-8", include_str!("../page/index.html"))),
+            )
+            .route(
+                "/style.css",
+                get(|| asset("text/css; charset=utf-8", include_str!("../page/style.css"))),
+            )
+            .route(
+                "/page.js",
+                get(|| asset("text/javascript; charset=utf-8", include_str!("../page/page.js"))),
+            )
+            .route(
+                "/icon.svg",
+                get(|| asset("image/svg+xml", include_str!("../page/icon.svg"))),
+            )
+            .route(
+                "/api/statements",
+                get(|State(app): State<App>| async move { Json(app.board.statements()) }),
+            )
             .route("/api/statements/{name}", get(statement))
             .route("/api/statements/{name}/history", get(history))
-            .route("/api/probes", get(|State(app): State<App>| async move { Json(app.board.probes()) }))
+            .route(
+                "/api/probes",
+                get(|State(app): State<App>| async move { Json(app.board.probes()) }),
+            )
             .route("/metrics", get(metrics))
             .route("/ws", get(web_socket))
             .fallback(|| async { (StatusCode::NOT_FOUND, "no such page\n") })
@@ -152,7 +177,10 @@ async fn guard(State(app): State<App>, request: Request, next: Next) -> Response
         }
     };
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(CONTENT_POLICY),
+    );
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -178,11 +206,19 @@ async fn history(State(app): State<App>, Path(name): Path<String>) -> Response {
 }
 
 fn unknown_statement(name: &str) -> Response {
-    (StatusCode::NOT_FOUND, format!("no statement {name:?}; /api/statements lists them\n")).into_response()
+    (
+        StatusCode::NOT_FOUND,
+        format!("no statement {name:?}; /api/statements lists them\n"),
+    )
+        .into_response()
 }
 
 async fn metrics(State(app): State<App>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (app.metrics)()).into_response()
+    (
+        [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")],
+        (app.metrics)(),
+    )
+        .into_response()
 }
 
 async fn web_socket(State(app): State<App>, upgrade: WebSocketUpgrade) -> Response {

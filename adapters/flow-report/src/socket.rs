@@ -21,7 +21,9 @@ pub(crate) async fn push(mut socket: WebSocket, board: Board) {
         changed.borrow_and_update();
         let change = board.since(version);
         version = change.version;
-        let Ok(text) = serde_json::to_string(&change) else { return };
+        let Ok(text) = serde_json::to_string(&change) else {
+            return;
+        };
         if !send(&mut socket, Message::Text(text.into())).await {
             return;
         }

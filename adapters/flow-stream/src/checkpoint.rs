@@ -80,17 +80,28 @@ impl Checkpoint {
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };
         let hint = || format!("{}: move it away to start with empty windows", path.display());
-        let line = bytes.iter().position(|&byte| byte == b'\n').context("no head").with_context(hint)?;
+        let line = bytes
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .context("no head")
+            .with_context(hint)?;
         let (head, engine) = bytes.split_at(line);
         let first: FirstLine = serde_json::from_slice(head).with_context(hint)?;
         let engine = engine.get(1..).unwrap_or_default().to_vec();
         if first.version != VERSION {
-            bail!("{}: checkpoint of version {}, this program reads {VERSION}", hint(), first.version);
+            bail!(
+                "{}: checkpoint of version {}, this program reads {VERSION}",
+                hint(),
+                first.version
+            );
         }
         if engine.len() != first.engine_bytes || crc32fast::hash(&engine) != first.engine_crc {
             bail!("{}: checkpoint is damaged", hint());
         }
-        Ok(Some(Self { head: first.head, engine }))
+        Ok(Some(Self {
+            head: first.head,
+            engine,
+        }))
     }
 
     /// Puts this checkpoint in the place of the last one. A crash leaves either, whole.
@@ -123,8 +134,18 @@ mod tests {
         let mut watermarks = Watermarks::default();
         watermarks.session(4, &["a"]);
         let events = EventsEnd { file: 1, bytes: 2 };
-        let head = Head { time_ms, read_to: 30, watermarks, needed: 20, events, statements: 5 };
-        Checkpoint { head, engine: b"win\ndows".to_vec() }
+        let head = Head {
+            time_ms,
+            read_to: 30,
+            watermarks,
+            needed: 20,
+            events,
+            statements: 5,
+        };
+        Checkpoint {
+            head,
+            engine: b"win\ndows".to_vec(),
+        }
     }
 
     #[test]
@@ -134,7 +155,10 @@ mod tests {
         checkpoint(1).write(folder.path()).unwrap();
         checkpoint(9).write(folder.path()).unwrap();
         let found = Checkpoint::read(folder.path()).unwrap().unwrap();
-        assert_eq!((found.head.time_ms, found.needed(), found.engine), (9, Position(20), b"win\ndows".to_vec()));
+        assert_eq!(
+            (found.head.time_ms, found.needed(), found.engine),
+            (9, Position(20), b"win\ndows".to_vec())
+        );
     }
 
     #[test]

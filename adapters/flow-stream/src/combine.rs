@@ -52,7 +52,13 @@ impl Combiner {
         released_to_ms: i64,
     ) -> Result<Self, ArrowError> {
         let projected = Arc::new(schema.project(&columns)?);
-        Ok(Self { schema: projected, columns, time_column, pending: BTreeMap::new(), released_to_ms })
+        Ok(Self {
+            schema: projected,
+            columns,
+            time_column,
+            pending: BTreeMap::new(),
+            released_to_ms,
+        })
     }
 
     /// Takes a bundle in. Returns how many of its flows are too late: their time was released before. In a replay they
@@ -70,7 +76,12 @@ impl Combiner {
             .cloned()
             .ok_or_else(|| ArrowError::SchemaError("time column is no timestamp in ms".into()))?;
         let batch = batch.project(&self.columns)?;
-        let mut pending = Pending { position, times, batch, next_row: 0 };
+        let mut pending = Pending {
+            position,
+            times,
+            batch,
+            next_row: 0,
+        };
         let late = pending.rows_before(self.released_to_ms);
         pending.next_row = late;
         if pending.next_time().is_some() {
@@ -88,7 +99,9 @@ impl Combiner {
         let mut slices: Vec<RecordBatch> = Vec::new();
         let mut rows = 0;
         while let Some((from, end, key)) = self.next_slice(until_ms) {
-            let Some(pending) = self.pending.get_mut(&key) else { break };
+            let Some(pending) = self.pending.get_mut(&key) else {
+                break;
+            };
             let slice = pending.batch.slice(from, end - from);
             pending.next_row = end;
             if pending.next_time().is_none() {
@@ -111,7 +124,9 @@ impl Combiner {
         let mut first: Option<(i64, &(Arc<str>, u64), &Pending)> = None;
         let mut second: Option<(i64, &(Arc<str>, u64))> = None;
         for (key, pending) in &self.pending {
-            let Some(time) = pending.next_time().filter(|&time| time < until_ms) else { continue };
+            let Some(time) = pending.next_time().filter(|&time| time < until_ms) else {
+                continue;
+            };
             match first {
                 Some((earliest, ..)) if time >= earliest => {
                     if second.is_none_or(|(known, _)| time < known) {
@@ -198,8 +213,16 @@ mod tests {
     #[test]
     fn flows_come_out_by_time_then_by_place() {
         let mut combiner = combiner();
-        combiner.insert(Position(0), ("b".into(), 1), &bundle(&[(1, 10), (2, 11), (2, 12), (5, 13)])).unwrap();
-        combiner.insert(Position(9), ("a".into(), 7), &bundle(&[(2, 20), (3, 21), (9, 22)])).unwrap();
+        combiner
+            .insert(
+                Position(0),
+                ("b".into(), 1),
+                &bundle(&[(1, 10), (2, 11), (2, 12), (5, 13)]),
+            )
+            .unwrap();
+        combiner
+            .insert(Position(9), ("a".into(), 7), &bundle(&[(2, 20), (3, 21), (9, 22)]))
+            .unwrap();
         assert_eq!(released(&mut combiner, 5), [10, 20, 11, 12, 21]);
         assert_eq!(combiner.oldest(), Some(Position(0)));
         assert_eq!(released(&mut combiner, 6), [13]);
@@ -212,7 +235,12 @@ mod tests {
     fn late_flows_are_counted_and_left_out() {
         let mut combiner = combiner();
         assert_eq!(released(&mut combiner, 3), [] as [i32; 0]);
-        assert_eq!(combiner.insert(Position(0), ("a".into(), 1), &bundle(&[(1, 1), (2, 2), (3, 3)])).unwrap(), 2);
+        assert_eq!(
+            combiner
+                .insert(Position(0), ("a".into(), 1), &bundle(&[(1, 1), (2, 2), (3, 3)]))
+                .unwrap(),
+            2
+        );
         assert_eq!(released(&mut combiner, 9), [3]);
     }
 

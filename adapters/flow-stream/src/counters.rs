@@ -60,6 +60,9 @@ impl Counters {
     #[must_use]
     pub fn deliveries(&self) -> Vec<(String, u64, u64)> {
         let deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
-        deliveries.iter().map(|(name, &(count, rows))| (name.clone(), count, rows)).collect()
+        deliveries
+            .iter()
+            .map(|(name, &(count, rows))| (name.clone(), count, rows))
+            .collect()
     }
 }

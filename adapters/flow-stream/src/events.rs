@@ -76,7 +76,15 @@ impl EventFile {
                 read_known(&self::path(folder, past), from, &mut known)?;
             }
         }
-        Ok(Self { folder: folder.to_owned(), keep, number, file, bytes, unwritten: Vec::new(), known })
+        Ok(Self {
+            folder: folder.to_owned(),
+            keep,
+            number,
+            file,
+            bytes,
+            unwritten: Vec::new(),
+            known,
+        })
     }
 
     /// Adds the rows of one delivery. They are on their way to the disk after [`flush`](Self::flush).
@@ -123,8 +131,13 @@ impl EventFile {
     /// Forces what was written to the disk, and tells where it ends.
     pub(crate) fn sync(&mut self) -> Result<EventsEnd> {
         self.flush()?;
-        self.file.sync_data().with_context(|| path(&self.folder, self.number).display().to_string())?;
-        Ok(EventsEnd { file: self.number, bytes: self.bytes })
+        self.file
+            .sync_data()
+            .with_context(|| path(&self.folder, self.number).display().to_string())?;
+        Ok(EventsEnd {
+            file: self.number,
+            bytes: self.bytes,
+        })
     }
 
     fn begin_next(&mut self) -> Result<()> {
@@ -168,7 +181,9 @@ fn list(folder: &Path) -> Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let name = entry?.file_name();
-        let number: Option<u64> = name.to_str().and_then(|name| name.strip_prefix("events-")?.strip_suffix(".jsonl")?.parse().ok());
+        let number: Option<u64> = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("events-")?.strip_suffix(".jsonl")?.parse().ok());
         numbers.extend(number);
     }
     numbers.sort_unstable();
@@ -204,8 +219,13 @@ fn read_known(path: &Path, from: u64, known: &mut HashMap<String, (u64, u64)>) -
     file.seek(SeekFrom::Start(from))?;
     for line in BufReader::new(file).split(b'\n') {
         let line = line?;
-        let Ok(written) = serde_json::from_slice::<Written>(&line) else { continue };
-        let id = written.id.split_once('-').and_then(|(number, row)| Some((number.parse().ok()?, row.parse().ok()?)));
+        let Ok(written) = serde_json::from_slice::<Written>(&line) else {
+            continue;
+        };
+        let id = written
+            .id
+            .split_once('-')
+            .and_then(|(number, row)| Some((number.parse().ok()?, row.parse().ok()?)));
         if let Some(id) = id {
             let last = known.entry(written.statement).or_insert(id);
             *last = id.max(*last);
@@ -219,17 +239,32 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    const KEEP: Keep = Keep { file_bytes: 400, total_bytes: 4000 };
+    const KEEP: Keep = Keep {
+        file_bytes: 400,
+        total_bytes: 4000,
+    };
 
     fn add(events: &mut EventFile, number: u64, rows: u64) {
-        let rows: Vec<_> =
-            (0..rows).map(|row| (None, json!({"n": number * 10 + row}).as_object().unwrap().clone())).collect();
-        events.add(Delivery { statement: "s", number, time_ms: 7, rows: &rows }).unwrap();
+        let rows: Vec<_> = (0..rows)
+            .map(|row| (None, json!({"n": number * 10 + row}).as_object().unwrap().clone()))
+            .collect();
+        events
+            .add(Delivery {
+                statement: "s",
+                number,
+                time_ms: 7,
+                rows: &rows,
+            })
+            .unwrap();
         events.flush().unwrap();
     }
 
     fn text(folder: &Path) -> String {
-        list(folder).unwrap().into_iter().map(|number| fs::read_to_string(path(folder, number)).unwrap()).collect()
+        list(folder)
+            .unwrap()
+            .into_iter()
+            .map(|number| fs::read_to_string(path(folder, number)).unwrap())
+            .collect()
     }
 
     #[test]

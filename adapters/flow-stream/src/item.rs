@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::watermarks::Watermarks;
 use arrow_array::RecordBatch;
-use bundle_log::Position;
 use arrow_ipc::reader::StreamReader;
 use arrow_ipc::writer::StreamWriter;
-use crate::watermarks::Watermarks;
+use bundle_log::Position;
 use serde::de::Error as _;
 use serde::ser::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -54,7 +54,10 @@ impl Serialize for Batch {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut bytes = Vec::new();
         let mut writer = StreamWriter::try_new(&mut bytes, self.0.schema_ref()).map_err(S::Error::custom)?;
-        writer.write(&self.0).and_then(|()| writer.finish()).map_err(S::Error::custom)?;
+        writer
+            .write(&self.0)
+            .and_then(|()| writer.finish())
+            .map_err(S::Error::custom)?;
         drop(writer);
         serializer.serialize_bytes(&bytes)
     }

@@ -50,7 +50,10 @@ fn value(column: &ArrayRef, row: usize) -> Value {
         },
         DataType::Dictionary(..) => {
             let dictionary = column.as_any_dictionary();
-            dictionary.normalized_keys().get(row).map_or(Value::Null, |&key| value(dictionary.values(), key))
+            dictionary
+                .normalized_keys()
+                .get(row)
+                .map_or(Value::Null, |&key| value(dictionary.values(), key))
         }
         DataType::List(_) => {
             let list = column.as_list::<i32>().value(row);
@@ -77,16 +80,37 @@ mod tests {
 
     #[test]
     fn rows_keep_the_order_of_columns_and_say_null() {
-        let addresses = [[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 1], [32, 1, 13, 184, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]];
+        let addresses = [
+            [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 192, 0, 2, 1],
+            [32, 1, 13, 184, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+        ];
         let batch = RecordBatch::try_from_iter_with_nullable([
-            ("host", Arc::new(FixedSizeBinaryArray::try_from_iter(addresses.iter()).unwrap()) as ArrayRef, false),
-            ("total", Arc::new(Int64Array::from(vec![Some(5), None])) as ArrayRef, true),
-            ("rate", Arc::new(Float64Array::from(vec![1.5, f64::INFINITY])) as ArrayRef, false),
+            (
+                "host",
+                Arc::new(FixedSizeBinaryArray::try_from_iter(addresses.iter()).unwrap()) as ArrayRef,
+                false,
+            ),
+            (
+                "total",
+                Arc::new(Int64Array::from(vec![Some(5), None])) as ArrayRef,
+                true,
+            ),
+            (
+                "rate",
+                Arc::new(Float64Array::from(vec![1.5, f64::INFINITY])) as ArrayRef,
+                false,
+            ),
             ("name", Arc::new(StringArray::from(vec!["a", "b"])) as ArrayRef, false),
         ])
         .unwrap();
-        let text: Vec<_> = rows(&batch).iter().map(|row| serde_json::to_string(row).unwrap()).collect();
+        let text: Vec<_> = rows(&batch)
+            .iter()
+            .map(|row| serde_json::to_string(row).unwrap())
+            .collect();
         assert_eq!(text[0], r#"{"host":"192.0.2.1","total":5,"rate":1.5,"name":"a"}"#);
-        assert_eq!(text[1], r#"{"host":"2001:db8::1","total":null,"rate":"inf","name":"b"}"#);
+        assert_eq!(
+            text[1],
+            r#"{"host":"2001:db8::1","total":null,"rate":"inf","name":"b"}"#
+        );
     }
 }

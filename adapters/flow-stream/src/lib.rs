@@ -132,7 +132,10 @@ impl Shared {
     /// Ends the run with an error; the first one counts.
     fn fail(&self, error: anyhow::Error) {
         tracing::error!(error = format!("{error:#}"), "stream processor stops");
-        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_or_insert(error);
         self.stopping.store(true, Ordering::Relaxed);
     }
 
@@ -186,7 +189,9 @@ pub struct Stream {
 
 impl fmt::Debug for Stream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stream").field("config", &self.shared.config).finish_non_exhaustive()
+        f.debug_struct("Stream")
+            .field("config", &self.shared.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -249,7 +254,11 @@ impl Stream {
     /// Whether a failure has made the workers stop.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+        self.shared
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
     }
 
     /// A handle that stops the workers from elsewhere.
@@ -266,7 +275,13 @@ impl Stream {
         for result in self.workers.join() {
             result.map_err(|error| anyhow!("a stream worker died: {error}"))?;
         }
-        match self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        match self
+            .shared
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             Some(error) => Err(error),
             None => Ok(()),
         }

@@ -58,7 +58,10 @@ impl Statements {
             match restored {
                 Ok(()) => end = Some(checkpoint.head.events),
                 Err(reason) => {
-                    tracing::warn!(reason, "the windows of the last run are left, all statements start empty");
+                    tracing::warn!(
+                        reason,
+                        "the windows of the last run are left, all statements start empty"
+                    );
                     made = (config.engine)(time_ms);
                 }
             }
@@ -67,7 +70,10 @@ impl Statements {
         let schema = schema::enriched_schema();
         let columns = (0..schema.fields().len()).collect();
         let combiner = Combiner::new(&schema, columns, schema.index_of(schema::TIME)?, time_ms)?;
-        let keep = Keep { file_bytes: config.event_file_bytes, total_bytes: config.event_bytes };
+        let keep = Keep {
+            file_bytes: config.event_file_bytes,
+            total_bytes: config.event_bytes,
+        };
         Ok(Self {
             combiner,
             engine,
@@ -84,7 +90,9 @@ impl Statements {
 
     pub(crate) fn take(&mut self, flows: Flows) -> anyhow::Result<()> {
         let position = flows.position();
-        let late = self.combiner.insert(position, (flows.probe, flows.sequence), &flows.batch.0)?;
+        let late = self
+            .combiner
+            .insert(position, (flows.probe, flows.sequence), &flows.batch.0)?;
         // What an earlier run has had is late in a replay, and no loss.
         if position >= self.shared.replayed_to {
             Counters::add(&self.shared.counters.late_flows, late as u64);
@@ -105,7 +113,13 @@ impl Statements {
         }
         let started = Instant::now();
         let mut rows = 0;
-        let start_ms = self.reached.iter().flatten().map(|reached| reached.watermarks.start_ms()).max().unwrap_or(0);
+        let start_ms = self
+            .reached
+            .iter()
+            .flatten()
+            .map(|reached| reached.watermarks.start_ms())
+            .max()
+            .unwrap_or(0);
         let engine = self.engine.get_or_insert_with(|| (self.shared.config.engine)(start_ms));
         let (events, deliver, counters) = (&mut self.events, &self.deliver, &self.shared.counters);
         self.combiner.release::<anyhow::Error>(time_ms, |batch| {
@@ -125,14 +139,25 @@ impl Statements {
 
     /// Writes a checkpoint if the last one is old enough.
     pub(crate) fn checkpoint_if_due(&mut self) -> anyhow::Result<()> {
-        if self.checkpointed.elapsed() >= self.checkpoint_every { self.checkpoint() } else { Ok(()) }
+        if self.checkpointed.elapsed() >= self.checkpoint_every {
+            self.checkpoint()
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes a checkpoint, after which the log before its place is not needed here any more.
     pub(crate) fn checkpoint(&mut self) -> anyhow::Result<()> {
-        let Some(reached) = self.reached.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else { return Ok(()) };
-        let Some(reached) = reached.into_iter().min_by_key(|reached| reached.read_to) else { return Ok(()) };
-        let needed = self.combiner.oldest().map_or(reached.read_to, |oldest| oldest.min(reached.read_to));
+        let Some(reached) = self.reached.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else {
+            return Ok(());
+        };
+        let Some(reached) = reached.into_iter().min_by_key(|reached| reached.read_to) else {
+            return Ok(());
+        };
+        let needed = self
+            .combiner
+            .oldest()
+            .map_or(reached.read_to, |oldest| oldest.min(reached.read_to));
         let end = self.events.sync()?;
         let Some(engine) = &self.engine else { return Ok(()) };
         let head = Head {
@@ -143,7 +168,10 @@ impl Statements {
             events: end,
             statements: self.shared.config.statements_id,
         };
-        let checkpoint = Checkpoint { head, engine: engine.checkpoint()? };
+        let checkpoint = Checkpoint {
+            head,
+            engine: engine.checkpoint()?,
+        };
         checkpoint.write(&self.folder)?;
         self.shared.trim(|needed| needed.statements = checkpoint.needed());
         self.checkpointed = Instant::now();
@@ -177,4 +205,3 @@ fn publish(engine: &mut Engine, events: &mut EventFile, deliver: &Deliver, count
     }
     Ok(())
 }
-

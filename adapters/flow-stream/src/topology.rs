@@ -62,18 +62,21 @@ pub(crate) fn build(worker: &mut Worker, shared: &Arc<Shared>, checkpoint: Optio
     let resume = checkpoint.map(|checkpoint| checkpoint.resume());
     worker.dataflow::<Time, _, _>(|scope| {
         let reading = Arc::clone(shared);
-        let flows: Stream<'_, Time, Vec<Item>> = source(scope.clone(), "Read and resolve", |capability, info: OperatorInfo| {
-            let activator = scope.activator_for(info.address);
-            let mut reader = Reader::open(reading, index, peers, resume, capability, activator);
-            move |output| reader.turn(|capability, item| output.session(capability).give(item))
-        });
+        let flows: Stream<'_, Time, Vec<Item>> =
+            source(scope.clone(), "Read and resolve", |capability, info: OperatorInfo| {
+                let activator = scope.activator_for(info.address);
+                let mut reader = Reader::open(reading, index, peers, resume, capability, activator);
+                move |output| reader.turn(|capability, item| output.session(capability).give(item))
+            });
 
         let activations = scope.clone();
         let stating = Arc::clone(shared);
-        let statements = (index == 0).then(|| Statements::open(Arc::clone(shared), peers, checkpoint.map(AsRef::as_ref)));
-        flows
-            .clone()
-            .unary_frontier::<Output, _, _, _>(Exchange::new(|_: &Item| 0), "Combine and state", move |_, info| {
+        let statements =
+            (index == 0).then(|| Statements::open(Arc::clone(shared), peers, checkpoint.map(AsRef::as_ref)));
+        flows.clone().unary_frontier::<Output, _, _, _>(
+            Exchange::new(|_: &Item| 0),
+            "Combine and state",
+            move |_, info| {
                 let activator = activations.activator_for(info.address);
                 let mut statements = match statements.transpose() {
                     Ok(statements) => statements,
@@ -110,21 +113,27 @@ pub(crate) fn build(worker: &mut Worker, shared: &Arc<Shared>, checkpoint: Optio
                             }
                             None => {}
                         }
-                        stating.counters.held_bundles.store(statements.held_bundles() as u64, Ordering::Relaxed);
+                        stating
+                            .counters
+                            .held_bundles
+                            .store(statements.held_bundles() as u64, Ordering::Relaxed);
                         Ok(())
                     };
                     if let Err(error) = work() {
                         stating.fail(error.context("statements"));
                     }
                 }
-            });
+            },
+        );
 
         let activations = scope;
         let draining = Arc::clone(shared);
         let last = peers as u64 - 1;
         flows.unary_frontier::<Output, _, _, _>(Exchange::new(move |_: &Item| last), "Drain", move |_, info| {
             let activator = activations.activator_for(info.address);
-            let mut drain = (index as u64 == last).then(|| Draining::new(Arc::clone(&draining), peers)).flatten();
+            let mut drain = (index as u64 == last)
+                .then(|| Draining::new(Arc::clone(&draining), peers))
+                .flatten();
             move |(input, frontier), _| {
                 let Some(drain) = drain.as_mut() else {
                     input.for_each(|_, items| items.clear());
@@ -148,8 +157,18 @@ fn take(statements: &mut Statements, shared: &Shared, item: Item) -> anyhow::Res
             shared.arrived(flows.batch.0.num_rows());
             statements.take(flows)
         }
-        Item::Progress { worker, read_to, watermarks } => {
-            statements.reached(worker, Reached { read_to: Position(read_to), watermarks });
+        Item::Progress {
+            worker,
+            read_to,
+            watermarks,
+        } => {
+            statements.reached(
+                worker,
+                Reached {
+                    read_to: Position(read_to),
+                    watermarks,
+                },
+            );
             Ok(())
         }
     }
@@ -182,11 +201,21 @@ impl Reader {
                 None
             }
         };
-        Self { shared, index, peers, walk, capability: Some(capability), activator, told: None }
+        Self {
+            shared,
+            index,
+            peers,
+            walk,
+            capability: Some(capability),
+            activator,
+            told: None,
+        }
     }
 
     fn turn(&mut self, mut give: impl FnMut(&Capability<Time>, Item)) {
-        let (Some(walk), Some(capability)) = (self.walk.as_mut(), self.capability.as_mut()) else { return };
+        let (Some(walk), Some(capability)) = (self.walk.as_mut(), self.capability.as_mut()) else {
+            return;
+        };
         if self.shared.is_stopping() {
             self.capability = None;
             return;
@@ -199,7 +228,8 @@ impl Reader {
             let started = Instant::now();
             match walk.step() {
                 Ok(Step::Bundle(packed)) => {
-                    let is_mine = usize::try_from(packed.metadata.header.sequence % self.peers as u64) == Ok(self.index);
+                    let is_mine =
+                        usize::try_from(packed.metadata.header.sequence % self.peers as u64) == Ok(self.index);
                     if is_mine {
                         match flows(&self.shared, *packed, started) {
                             Ok(flows) => {
@@ -257,16 +287,26 @@ impl Reader {
 /// Unpacks and resolves a bundle.
 fn flows(shared: &Shared, packed: Packed, started: Instant) -> anyhow::Result<Flows> {
     let position = packed.position();
-    let (probe, sequence) = (Arc::clone(&packed.metadata.header.probe), packed.metadata.header.sequence);
+    let (probe, sequence) = (
+        Arc::clone(&packed.metadata.header.probe),
+        packed.metadata.header.sequence,
+    );
     let counters = &shared.counters;
-    let bundle = packed.unpack().with_context(|| format!("bundle {sequence} of probe {probe}"))?;
+    let bundle = packed
+        .unpack()
+        .with_context(|| format!("bundle {sequence} of probe {probe}"))?;
     Counters::add_time(&counters.read_ns, started);
     let resolving = Instant::now();
     let resolver = shared.config.resolver.current();
     let batch = shared.enrichment.resolve(&resolver, bundle.batch())?;
     Counters::add_time(&counters.resolve_ns, resolving);
     Counters::add(&counters.read_flows, batch.num_rows() as u64);
-    Ok(Flows { position: position.0, probe, sequence, batch: Batch(batch) })
+    Ok(Flows {
+        position: position.0,
+        probe,
+        sequence,
+        batch: Batch(batch),
+    })
 }
 
 /// The drain and what waits for it.
@@ -349,7 +389,10 @@ impl Draining {
             return Ok(!is_last);
         }
         self.is_finished |= is_last;
-        if self.retained.is_none_or(|retained| retained.elapsed() >= self.shared.config.retain_every) {
+        if self
+            .retained
+            .is_none_or(|retained| retained.elapsed() >= self.shared.config.retain_every)
+        {
             self.retained = Some(started);
             let wall_ms = self.shared.counters.time_ms.load(Ordering::Relaxed);
             for dropped in self.drain.retain(&self.shared.config.retention, wall_ms)? {
@@ -363,7 +406,12 @@ impl Draining {
     fn commit(&mut self, now: Instant) -> anyhow::Result<bool> {
         match self.drain.commit() {
             Ok(()) => {
-                *self.shared.counters.drain.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = self.drain.counters();
+                *self
+                    .shared
+                    .counters
+                    .drain
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner) = self.drain.counters();
                 if self.waiting.iter().all(|item| matches!(item, Item::Progress { .. }))
                     && let Some(reached) = self.reached.iter().copied().collect::<Option<Vec<_>>>()
                     && let Some(lowest) = reached.into_iter().min()
@@ -373,7 +421,12 @@ impl Draining {
                 Ok(true)
             }
             Err(error) if error.is_retryable() => {
-                *self.shared.counters.drain.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = self.drain.counters();
+                *self
+                    .shared
+                    .counters
+                    .drain
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner) = self.drain.counters();
                 tracing::error!(%error, "flows not stored yet; the log keeps them and this is tried again");
                 self.retry = Some(now + Duration::from_secs(1));
                 Ok(false)
@@ -382,4 +435,3 @@ impl Draining {
         }
     }
 }
-

@@ -65,7 +65,11 @@ impl Walk {
     /// A walk from the oldest frame kept, that goes on from what an earlier run knew.
     pub(crate) fn new(folder: &Path, tail: Tail, resume: Option<Resume>) -> Result<Self, bundle_log::Error> {
         let reader = LogReader::from_oldest(folder, tail)?;
-        Ok(Self { reader, watermarks: Watermarks::default(), resume })
+        Ok(Self {
+            reader,
+            watermarks: Watermarks::default(),
+            resume,
+        })
     }
 
     /// The stream's time at this place of the log.
@@ -77,7 +81,9 @@ impl Walk {
     }
 
     pub(crate) fn watermarks(&self) -> &Watermarks {
-        self.resume.as_ref().map_or(&self.watermarks, |resume| &resume.watermarks)
+        self.resume
+            .as_ref()
+            .map_or(&self.watermarks, |resume| &resume.watermarks)
     }
 
     pub(crate) fn position(&self) -> Position {

@@ -35,8 +35,15 @@ pub(crate) struct DemoOptions {
 
 /// Runs the demonstration.
 pub(crate) async fn run(mut options: Options, demo: DemoOptions) -> anyhow::Result<()> {
-    anyhow::ensure!(demo.rate.is_finite() && demo.rate >= 1.0, "rate is {}: choose at least 1 flow a second", demo.rate);
-    let data = options.data.get_or_insert_with(|| PathBuf::from("millrace-demo")).clone();
+    anyhow::ensure!(
+        demo.rate.is_finite() && demo.rate >= 1.0,
+        "rate is {}: choose at least 1 flow a second",
+        demo.rate
+    );
+    let data = options
+        .data
+        .get_or_insert_with(|| PathBuf::from("millrace-demo"))
+        .clone();
     let mut settings = campus::Settings {
         to: ([127, 0, 0, 1], 0).into(),
         rate: Rate::FlowsPerSecond(demo.rate),
@@ -58,8 +65,11 @@ pub(crate) async fn run(mut options: Options, demo: DemoOptions) -> anyhow::Resu
         options.subnets = Some(path);
     }
     if options.probe.is_empty() {
-        options.probe =
-            settings.profiles().iter().map(|probe| format!("{}@{}={}", probe.name, probe.area, probe.address)).collect();
+        options.probe = settings
+            .profiles()
+            .iter()
+            .map(|probe| format!("{}@{}={}", probe.name, probe.area, probe.address))
+            .collect();
     }
     let millrace = Millrace::start(Settings::new(options)?).await?;
     settings.to = *millrace.listening.first().context("no address to listen on")?;

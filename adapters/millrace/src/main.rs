@@ -79,7 +79,12 @@ fn execute(command: Command) -> anyhow::Result<()> {
             let mut out = std::io::stdout();
             writeln!(out, "configuration: fine")?;
             match &settings.subnets {
-                Some(path) => writeln!(out, "subnets: {} in {}", settings.resolver.subnets().len(), path.display())?,
+                Some(path) => writeln!(
+                    out,
+                    "subnets: {} in {}",
+                    settings.resolver.subnets().len(),
+                    path.display()
+                )?,
                 None => writeln!(out, "subnets: none, every address is unknown")?,
             }
             let names: Vec<_> = settings.statements.texts.iter().map(|(name, _)| &**name).collect();
@@ -114,15 +119,23 @@ fn greet(millrace: &Millrace) -> anyhow::Result<()> {
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().context("runtime")
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("runtime")
 }
 
 /// Sends log messages to standard error. `RUST_LOG` chooses how much.
 fn messages(form: Option<&str>) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let messages = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let messages = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match form {
-        None | Some("text") => messages.with_ansi(std::io::stderr().is_terminal()).with_target(false).init(),
+        None | Some("text") => messages
+            .with_ansi(std::io::stderr().is_terminal())
+            .with_target(false)
+            .init(),
         Some("json") => messages.json().flatten_event(true).init(),
         Some(other) => bail!("messages is {other:?}: choose text or json"),
     }

@@ -136,7 +136,9 @@ impl Options {
             Ok(options) => Ok(options),
             Err(error) => {
                 let message = error.to_string();
-                let unknown = message.split_once("unknown field `").and_then(|(_, rest)| rest.split_once('`'));
+                let unknown = message
+                    .split_once("unknown field `")
+                    .and_then(|(_, rest)| rest.split_once('`'));
                 match unknown.and_then(|(key, _)| nearest(key)) {
                     Some(near) => bail!("{}\ndid you mean `{near}`?", message.trim_end()),
                     None => bail!("{}", message.trim_end()),
@@ -149,7 +151,9 @@ impl Options {
 /// The known key that is most like `key`, if any is.
 fn nearest(key: &str) -> Option<String> {
     let known = Options::augment_args(Command::new("millrace"));
-    let keys = known.get_arguments().map(|argument| argument.get_id().as_str().to_owned());
+    let keys = known
+        .get_arguments()
+        .map(|argument| argument.get_id().as_str().to_owned());
     keys.map(|known| (strsim::jaro_winkler(&known, &key.replace('-', "_")), known))
         .filter(|(likeness, _)| *likeness > 0.75)
         .max_by(|a, b| a.0.total_cmp(&b.0))
@@ -166,7 +170,10 @@ mod tests {
         for argument in command.get_arguments() {
             let key = argument.get_id().as_str();
             assert_eq!(argument.get_long().unwrap().replace('-', "_"), key);
-            assert_eq!(argument.get_env().unwrap().to_str().unwrap(), format!("MILLRACE_{}", key.to_uppercase()));
+            assert_eq!(
+                argument.get_env().unwrap().to_str().unwrap(),
+                format!("MILLRACE_{}", key.to_uppercase())
+            );
             let error = Options::parse(&format!("{key} = {{}}")).unwrap_err().to_string();
             assert!(!error.contains("unknown field"), "{key}: {error}");
         }
@@ -174,8 +181,13 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_an_error_with_its_place_and_a_suggestion() {
-        let error = Options::parse("listen = [\"127.0.0.1:2055\"]\nsubnet = \"subnets.csv\"\n").unwrap_err().to_string();
-        assert!(error.contains("line 2, column 1") && error.contains("did you mean `subnets`?"), "{error}");
+        let error = Options::parse("listen = [\"127.0.0.1:2055\"]\nsubnet = \"subnets.csv\"\n")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("line 2, column 1") && error.contains("did you mean `subnets`?"),
+            "{error}"
+        );
         let error = Options::parse("keep-free = \"1GiB\"").unwrap_err().to_string();
         assert!(error.contains("did you mean `keep_free`?"), "{error}");
     }
@@ -188,7 +200,10 @@ mod tests {
 
     #[test]
     fn what_is_given_as_a_flag_counts_before_the_file() {
-        let flags = Options { workers: Some(3), ..Options::default() };
+        let flags = Options {
+            workers: Some(3),
+            ..Options::default()
+        };
         let file = Options::parse("workers = 1\nlog_limit = \"1GiB\"\nlisten = [\"[::1]:2055\"]").unwrap();
         let both = flags.or(file);
         assert_eq!((both.workers, both.log_limit), (Some(3), Some(Bytes(1 << 30))));

@@ -3,8 +3,8 @@
 use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
@@ -58,14 +58,19 @@ impl Millrace {
         log.start_at_least(flow_stream::log_start(&data)?);
         let backlog = log.usage().bytes;
         if backlog > 64 << 20 {
-            tracing::info!(bytes = backlog, "the log holds flows of the last run, they are processed first");
+            tracing::info!(
+                bytes = backlog,
+                "the log holds flows of the last run, they are processed first"
+            );
         }
 
         let resolver = Arc::new(CurrentResolver::new(settings.resolver));
         let naming = Arc::clone(&resolver);
         let board = Board::new(settings.statements.texts.iter().cloned(), move |address| {
             let resolver = naming.current();
-            resolver.lookup(&flow_enrich::key_of(address)).map(|id| resolver.subnet(id).name.clone())
+            resolver
+                .lookup(&flow_enrich::key_of(address))
+                .map(|id| resolver.subnet(id).name.clone())
         });
         let sources = Arc::new(Sources {
             collected: Arc::default(),
@@ -139,7 +144,16 @@ impl Millrace {
     /// # Errors
     /// If a part fails.
     pub(crate) async fn run(self, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
-        let Self { collector, stream, server, board, sources, resolver, subnets, .. } = self;
+        let Self {
+            collector,
+            stream,
+            server,
+            board,
+            sources,
+            resolver,
+            subnets,
+            ..
+        } = self;
         let closing = Arc::new(Notify::new());
         let closed = Arc::clone(&closing);
         let serving = tokio::spawn(server.serve(async move { closed.notified().await }));
@@ -180,7 +194,9 @@ impl Millrace {
             }
         }
         tracing::info!("stopping: what was received is logged and stored");
-        let collected = tokio::task::spawn_blocking(move || collector.finish()).await.context("collector")?;
+        let collected = tokio::task::spawn_blocking(move || collector.finish())
+            .await
+            .context("collector")?;
         let (sender, receiver) = std::sync::mpsc::channel::<()>();
         let stopping = stream.stopper();
         let streamed = tokio::task::spawn_blocking(move || {
@@ -214,7 +230,10 @@ fn lock(data: &Path) -> anyhow::Result<Flock<File>> {
         .with_context(|| path.display().to_string())?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(lock),
-        Err(_) => bail!("another process uses {}: stop it, or choose another folder with --data", data.display()),
+        Err(_) => bail!(
+            "another process uses {}: stop it, or choose another folder with --data",
+            data.display()
+        ),
     }
 }
 
@@ -235,7 +254,10 @@ fn reload(path: Option<&Path>, resolver: &CurrentResolver, sources: &Sources) {
             sources.reloads.fetch_add(1, Ordering::Relaxed);
         }
         Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "new subnets refused, the old ones stay in force");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "new subnets refused, the old ones stay in force"
+            );
             sources.failed_reloads.fetch_add(1, Ordering::Relaxed);
         }
     }

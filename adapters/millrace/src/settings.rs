@@ -49,10 +49,15 @@ impl Settings {
     pub(crate) fn new(options: Options) -> anyhow::Result<Self> {
         let http = options.http.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
         if !http.ip().is_loopback() && options.http_token.is_none() {
-            bail!("the page would be open to anybody who reaches {http}: set http_token, or let http listen on 127.0.0.1");
+            bail!(
+                "the page would be open to anybody who reaches {http}: set http_token, or let http listen on 127.0.0.1"
+            );
         }
         if let Some(token) = &options.http_token
-            && (token.len() < 8 || !token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)))
+            && (token.len() < 8
+                || !token
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte)))
         {
             bail!("http_token must have at least 8 letters, digits or any of -_.~");
         }
@@ -62,7 +67,10 @@ impl Settings {
         }
         let bundle_flows = options.bundle_flows.unwrap_or(1 << 16);
         if !(1..=flow_store::bundle::MAX_ROWS / 2).contains(&bundle_flows) {
-            bail!("bundle_flows is {bundle_flows}: choose from 1 to {}", flow_store::bundle::MAX_ROWS / 2);
+            bail!(
+                "bundle_flows is {bundle_flows}: choose from 1 to {}",
+                flow_store::bundle::MAX_ROWS / 2
+            );
         }
         let (subnets, resolver) = match options.subnets {
             Some(path) => {
@@ -80,7 +88,10 @@ impl Settings {
                 options.listen
             },
             http,
-            access: Access { token: options.http_token, hosts: options.http_hosts },
+            access: Access {
+                token: options.http_token,
+                hosts: options.http_hosts,
+            },
             data: options.data.unwrap_or_else(|| PathBuf::from("millrace-data")),
             subnets,
             resolver,
@@ -140,9 +151,9 @@ fn probes(texts: &[String], allowed: &[String]) -> anyhow::Result<Probes> {
     let mut probes = Vec::new();
     let mut names = HashSet::new();
     for text in texts {
-        let (name, prefixes) = text
-            .split_once('=')
-            .with_context(|| format!("probe {text:?}: write NAME@AREA=ADDRESS,… with the addresses of its exporters"))?;
+        let (name, prefixes) = text.split_once('=').with_context(|| {
+            format!("probe {text:?}: write NAME@AREA=ADDRESS,… with the addresses of its exporters")
+        })?;
         let (name, area) = name.split_once('@').unwrap_or((name, ""));
         if name.is_empty() || name.contains(|letter: char| letter.is_control() || letter == '/') {
             bail!("probe {text:?}: the name is empty, or has a slash or a control character");
@@ -154,7 +165,11 @@ fn probes(texts: &[String], allowed: &[String]) -> anyhow::Result<Probes> {
             .split(',')
             .map(|prefix| self::prefix(prefix).with_context(|| format!("probe {name:?}")))
             .collect::<anyhow::Result<_>>()?;
-        probes.push(Probe { name: Arc::from(name), area: Arc::from(area), exporters });
+        probes.push(Probe {
+            name: Arc::from(name),
+            area: Arc::from(area),
+            exporters,
+        });
     }
     let allowed = allowed
         .iter()

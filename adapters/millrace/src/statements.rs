@@ -16,13 +16,25 @@ pub(crate) const EVENT_TYPE: &str = "Flow";
 
 /// The statements that run if no folder is given.
 const BUILT_IN: [(&str, &str); 8] = [
-    ("bandwidth_per_second.epl", include_str!("../../../statements/bandwidth_per_second.epl")),
+    (
+        "bandwidth_per_second.epl",
+        include_str!("../../../statements/bandwidth_per_second.epl"),
+    ),
     ("bot.epl", include_str!("../../../statements/bot.epl")),
-    ("flows_per_second.epl", include_str!("../../../statements/flows_per_second.epl")),
-    ("highest_rates.epl", include_str!("../../../statements/highest_rates.epl")),
+    (
+        "flows_per_second.epl",
+        include_str!("../../../statements/flows_per_second.epl"),
+    ),
+    (
+        "highest_rates.epl",
+        include_str!("../../../statements/highest_rates.epl"),
+    ),
     ("lowest_rates.epl", include_str!("../../../statements/lowest_rates.epl")),
     ("scan.epl", include_str!("../../../statements/scan.epl")),
-    ("top_connections.epl", include_str!("../../../statements/top_connections.epl")),
+    (
+        "top_connections.epl",
+        include_str!("../../../statements/top_connections.epl"),
+    ),
     ("top_talkers.epl", include_str!("../../../statements/top_talkers.epl")),
 ];
 
@@ -44,7 +56,11 @@ impl Statements {
     /// Every statement that is wrong, each with file, line, column, a caret and a hint.
     pub(crate) fn read(folder: Option<&Path>) -> anyhow::Result<Self> {
         match folder {
-            None => Self::plan(BUILT_IN.iter().map(|&(name, text)| (PathBuf::from(name), text.to_owned()))),
+            None => Self::plan(
+                BUILT_IN
+                    .iter()
+                    .map(|&(name, text)| (PathBuf::from(name), text.to_owned())),
+            ),
             Some(folder) => {
                 let entries = std::fs::read_dir(folder).with_context(|| format!("statements {}", folder.display()))?;
                 let mut paths = Vec::new();
@@ -78,12 +94,23 @@ impl Statements {
         for (path, text) in files {
             id.update(text.as_bytes());
             let parsed = parse_each(&text);
-            let selects = parsed.iter().flatten().filter(|statement| statement.name().is_some()).count();
+            let selects = parsed
+                .iter()
+                .flatten()
+                .filter(|statement| statement.name().is_some())
+                .count();
             for statement in parsed {
                 let planned = statement.and_then(|statement| {
                     // The file's comments and constants belong to the statement, if it is the only one that is named.
-                    let own = if selects == 1 { text.clone() } else { statement.to_string() };
-                    Ok((planner.plan(&statement, &text)?, statement.name().is_some().then_some(own)))
+                    let own = if selects == 1 {
+                        text.clone()
+                    } else {
+                        statement.to_string()
+                    };
+                    Ok((
+                        planner.plan(&statement, &text)?,
+                        statement.name().is_some().then_some(own),
+                    ))
                 });
                 match planned {
                     Ok((plan, own)) => {
@@ -110,7 +137,12 @@ impl Statements {
         if !errors.is_empty() {
             bail!("{}", errors.trim_end());
         }
-        Ok(Self { catalog: Arc::new(planner.catalog().clone()), plans, texts, id: id.finalize() })
+        Ok(Self {
+            catalog: Arc::new(planner.catalog().clone()),
+            plans,
+            texts,
+            id: id.finalize(),
+        })
     }
 
     /// An engine of these statements with empty windows, that begins at a time.
@@ -159,8 +191,14 @@ mod tests {
         ])
         .unwrap_err()
         .to_string();
-        assert!(error.contains("a.epl") && error.contains("did you mean 'src_addr'?"), "{error}");
-        assert!(error.contains("c.epl") && error.contains("evry") && error.contains("line 2") && error.contains('^'), "{error}");
+        assert!(
+            error.contains("a.epl") && error.contains("did you mean 'src_addr'?"),
+            "{error}"
+        );
+        assert!(
+            error.contains("c.epl") && error.contains("evry") && error.contains("line 2") && error.contains('^'),
+            "{error}"
+        );
         assert!(!error.contains("b.epl"), "{error}");
     }
 

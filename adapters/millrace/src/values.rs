@@ -70,7 +70,12 @@ impl FromStr for Bytes {
             "T" | "TiB" => 40,
             _ => return Err(wrong()),
         };
-        number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << shift)).map(Self).ok_or_else(wrong)
+        number
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(1 << shift))
+            .map(Self)
+            .ok_or_else(wrong)
     }
 }
 
@@ -88,7 +93,11 @@ impl FromStr for Span {
             "d" => 24 * 60 * 60 * 1000,
             _ => return Err(wrong()),
         };
-        let ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_ms)).ok_or_else(wrong)?;
+        let ms = number
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(unit_ms))
+            .ok_or_else(wrong)?;
         Ok(Self(Duration::from_millis(ms)))
     }
 }

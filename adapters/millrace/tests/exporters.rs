@@ -2,7 +2,12 @@
 //!
 //! Needs root, the programs that `scripts/install-test-parts.sh` installs, and a kernel with veth pairs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 mod support;
 
@@ -27,17 +32,25 @@ fn relay(from: UdpSocket, to: SocketAddr, capture: PathBuf, stop: Arc<AtomicBool
     let out = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut file = File::create(capture).unwrap();
     // A capture of raw IPv4 packets (link type 101).
-    file.write_all(&[0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 101, 0, 0, 0]).unwrap();
+    file.write_all(&[
+        0xd4, 0xc3, 0xb2, 0xa1, 2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 101, 0, 0, 0,
+    ])
+    .unwrap();
     let mut datagram = [0; 65_535];
     while !stop.load(Ordering::Relaxed) {
-        let Ok((length, _)) = from.recv_from(&mut datagram) else { continue };
+        let Ok((length, _)) = from.recv_from(&mut datagram) else {
+            continue;
+        };
         let datagram = &datagram[..length];
         out.send_to(datagram, to).unwrap();
         let udp = u16::try_from(length + 8).unwrap().to_be_bytes();
         let ip = u16::try_from(length + 28).unwrap().to_be_bytes();
         let packet = u32::try_from(length + 28).unwrap().to_le_bytes();
         file.write_all(&[[0; 4], [0; 4], packet, packet].concat()).unwrap();
-        file.write_all(&[0x45, 0, ip[0], ip[1], 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1]).unwrap();
+        file.write_all(&[
+            0x45, 0, ip[0], ip[1], 0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1,
+        ])
+        .unwrap();
         file.write_all(&[0x13, 0x88, 0x08, 0x07, udp[0], udp[1], 0, 0]).unwrap();
         file.write_all(datagram).unwrap();
     }
@@ -46,7 +59,19 @@ fn relay(from: UdpSocket, to: SocketAddr, capture: PathBuf, stop: Arc<AtomicBool
 /// Flows, packets and bytes in a capture, as tshark reads them.
 fn by_tshark(capture: &Path) -> (u64, u64, u64) {
     let output = Command::new("tshark")
-        .args(["-d", "udp.port==2055,cflow", "-T", "fields", "-E", "occurrence=a", "-e", "cflow.packets", "-e", "cflow.octets", "-r"])
+        .args([
+            "-d",
+            "udp.port==2055,cflow",
+            "-T",
+            "fields",
+            "-E",
+            "occurrence=a",
+            "-e",
+            "cflow.packets",
+            "-e",
+            "cflow.octets",
+            "-r",
+        ])
         .arg(capture)
         .output()
         .expect("tshark is installed: scripts/install-test-parts.sh");
@@ -55,7 +80,10 @@ fn by_tshark(capture: &Path) -> (u64, u64, u64) {
     for line in text.lines() {
         let (packets, octets) = line.split_once('\t').unwrap();
         let numbers = |text: &str| -> Vec<u64> {
-            text.split(',').filter(|number| !number.is_empty()).map(|number| number.parse().unwrap()).collect()
+            text.split(',')
+                .filter(|number| !number.is_empty())
+                .map(|number| number.parse().unwrap())
+                .collect()
         };
         let (packets, octets) = (numbers(packets), numbers(octets));
         assert_eq!(packets.len(), octets.len());
@@ -73,7 +101,11 @@ fn stores_what_it_exports(exporter: &str, version: &str, shown: &str) {
     let _one = ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let folder = tempfile::tempdir().unwrap();
     let traffic = folder.path().join("traffic.pcap");
-    let made = Command::new(scripts().join("make-traffic.py")).arg(&traffic).args(["--seconds", "3"]).status().unwrap();
+    let made = Command::new(scripts().join("make-traffic.py"))
+        .arg(&traffic)
+        .args(["--seconds", "3"])
+        .status()
+        .unwrap();
     assert!(made.success());
     let data = folder.path().join("data");
     let millrace = Millrace::start(&data, &[]);
@@ -90,7 +122,11 @@ fn stores_what_it_exports(exporter: &str, version: &str, shown: &str) {
         .arg(target.to_string())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{exporter}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{exporter}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     stop.store(true, Ordering::Relaxed);
     relaying.join().unwrap();
     millrace.wait_past(now_ms());
@@ -99,9 +135,19 @@ fn stores_what_it_exports(exporter: &str, version: &str, shown: &str) {
 
     let witness = by_tshark(&capture);
     assert!(witness.0 > 5, "{exporter} exported {witness:?}");
-    assert_eq!(totals(&data), witness, "{exporter}: flows, packets, bytes as stored, and as tshark reads them");
+    assert_eq!(
+        totals(&data),
+        witness,
+        "{exporter}: flows, packets, bytes as stored, and as tshark reads them"
+    );
     let seen = &probes[0]["exporters"];
-    assert!(seen.as_array().unwrap().iter().any(|exporter| exporter["version"] == shown), "{seen}");
+    assert!(
+        seen.as_array()
+            .unwrap()
+            .iter()
+            .any(|exporter| exporter["version"] == shown),
+        "{seen}"
+    );
     for exporter in seen.as_array().unwrap() {
         assert_eq!(exporter["lost"], 0, "nothing was lost: {seen}");
     }

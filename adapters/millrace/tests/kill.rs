@@ -1,6 +1,11 @@
 //! Kills the real process at random moments, and compares what it stored and reported with undisturbed runs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 mod support;
 
@@ -93,7 +98,10 @@ fn kills_at_random_moments_change_neither_flows_nor_events() {
     let (flows, reported) = (stored(&calm), events(&calm, end_ms));
     assert_eq!(flows.len() as u64, logged);
     for statement in ["talkers", "seconds", "pairs", "large"] {
-        assert!(reported.keys().any(|key| key.contains(statement)), "nothing reported by {statement}");
+        assert!(
+            reported.keys().any(|key| key.contains(statement)),
+            "nothing reported by {statement}"
+        );
     }
 
     let mut random = ChaCha8Rng::seed_from_u64(41);
@@ -101,7 +109,10 @@ fn kills_at_random_moments_change_neither_flows_nor_events() {
         let killed = folder.path().join(format!("killed with {workers} workers"));
         copy(&recorded, &killed);
         for _ in 0..12 {
-            let process = Millrace::start(&killed, &["--statements", statements, "--workers", workers, "--file-flows", "3000"]);
+            let process = Millrace::start(
+                &killed,
+                &["--statements", statements, "--workers", workers, "--file-flows", "3000"],
+            );
             // The moment of the kill is what is drawn; the process works on its log meanwhile.
             std::thread::sleep(Duration::from_millis(random.random_range(0..400)));
             process.kill();
@@ -114,7 +125,11 @@ fn kills_at_random_moments_change_neither_flows_nor_events() {
         for (key, event) in &reported {
             assert_eq!(found.get(key), Some(event), "with {workers} workers");
         }
-        assert_eq!(found.len(), reported.len(), "events that an undisturbed run does not report");
+        assert_eq!(
+            found.len(),
+            reported.len(),
+            "events that an undisturbed run does not report"
+        );
     }
 }
 
@@ -125,7 +140,10 @@ fn under_load_each_flow_is_stored_once_or_counted_as_lost() {
     let mut random = ChaCha8Rng::seed_from_u64(42);
     let mut process = Millrace::start(&data, &[]);
     let to = process.listening;
-    let settings = campus::Settings { versions: VersionMix::V5, ..campus(to, 6_000.0, Duration::from_secs(9)) };
+    let settings = campus::Settings {
+        versions: VersionMix::V5,
+        ..campus(to, 6_000.0, Duration::from_secs(9))
+    };
     let sending = std::thread::spawn(move || campus::run(&settings, &AtomicBool::new(false)).unwrap());
     let begun = Instant::now();
     // The last seconds are quiet, so that what came last tells what was missed before.
@@ -140,11 +158,17 @@ fn under_load_each_flow_is_stored_once_or_counted_as_lost() {
     process.stop();
 
     let flows = stored(&data);
-    let mut places: Vec<_> = flows.iter().map(|flow| flow.splitn(4, ' ').take(3).collect::<Vec<_>>()).collect();
+    let mut places: Vec<_> = flows
+        .iter()
+        .map(|flow| flow.splitn(4, ' ').take(3).collect::<Vec<_>>())
+        .collect();
     places.dedup();
     assert_eq!(places.len(), flows.len(), "a flow is stored twice");
     let exporters = probes[0]["exporters"].as_array().unwrap();
-    let missed: u64 = exporters.iter().map(|exporter| exporter["lost"].as_u64().unwrap()).sum();
+    let missed: u64 = exporters
+        .iter()
+        .map(|exporter| exporter["lost"].as_u64().unwrap())
+        .sum();
     assert!(missed > 0, "the kills cost nothing, so the test shows nothing");
     assert_eq!(flows.len() as u64 + missed, sent.flows);
 }

@@ -1,6 +1,11 @@
 //! What an operator meets: checks, refusals, reloads, metrics, readers of the dataset.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 mod support;
 
@@ -16,7 +21,10 @@ use nix::sys::signal::Signal;
 use support::{Millrace, now_ms, totals};
 
 fn millrace(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_millrace")).args(arguments).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_millrace"))
+        .args(arguments)
+        .output()
+        .unwrap()
 }
 
 fn error_of(output: &Output) -> String {
@@ -49,7 +57,10 @@ fn check_says_what_is_fine() {
     let output = millrace(&["check", "--statements", statements.to_str().unwrap()]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(text.contains("top_talkers") && text.contains("scan_horizontal"), "{text}");
+    assert!(
+        text.contains("top_talkers") && text.contains("scan_horizontal"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -62,11 +73,17 @@ fn check_says_what_is_wrong_where_and_what_to_do() {
     };
     let config = file("bad.toml", "workers = 2\nlog_limt = \"1GiB\"\n");
     let error = error_of(&millrace(&["check", "--config", &config]));
-    assert!(error.contains("bad.toml") && error.contains("line 2") && error.contains("log_limit"), "{error}");
+    assert!(
+        error.contains("bad.toml") && error.contains("line 2") && error.contains("log_limit"),
+        "{error}"
+    );
 
     let subnets = file("bad.csv", "prefix,name\n10.0.0.0/8,all\n10.1.2.3/16,some\n");
     let error = error_of(&millrace(&["check", "--subnets", &subnets]));
-    assert!(error.contains("bad.csv") && error.contains("3:1") && error.contains("10.1.0.0/16"), "{error}");
+    assert!(
+        error.contains("bad.csv") && error.contains("3:1") && error.contains("10.1.0.0/16"),
+        "{error}"
+    );
 
     let error = error_of(&millrace(&["check", "--http", "0.0.0.0:8080"]));
     assert!(error.contains("http_token"), "{error}");
@@ -79,7 +96,15 @@ fn a_second_process_on_the_same_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let first = Millrace::start(folder.path(), &[]);
     let data = folder.path().to_str().unwrap();
-    let error = error_of(&millrace(&["run", "--data", data, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]));
+    let error = error_of(&millrace(&[
+        "run",
+        "--data",
+        data,
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+    ]));
     assert!(error.contains("another process uses"), "{error}");
     first.stop();
 }
@@ -90,9 +115,25 @@ fn a_port_in_use_is_told_by_name() {
     let first = Millrace::start(one.path(), &[]);
     let data = two.path().to_str().unwrap();
     let (listening, page) = (first.listening.to_string(), first.page.to_string());
-    let error = error_of(&millrace(&["run", "--data", data, "--listen", &listening, "--http", "127.0.0.1:0"]));
+    let error = error_of(&millrace(&[
+        "run",
+        "--data",
+        data,
+        "--listen",
+        &listening,
+        "--http",
+        "127.0.0.1:0",
+    ]));
     assert!(error.contains(&listening) && error.contains("in use"), "{error}");
-    let error = error_of(&millrace(&["run", "--data", data, "--listen", "127.0.0.1:0", "--http", &page]));
+    let error = error_of(&millrace(&[
+        "run",
+        "--data",
+        data,
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        &page,
+    ]));
     assert!(error.contains(&page) && error.contains("in use"), "{error}");
     first.stop();
 }
@@ -103,15 +144,26 @@ fn the_dashboard_asks_only_for_metrics_that_are_served() {
     let process = Millrace::start(folder.path(), &[]);
     let served = process.get("/metrics");
     process.stop();
-    let served: BTreeSet<&str> =
-        served.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let served: BTreeSet<&str> = served
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
     let dashboard = fs::read_to_string(repository().join("deploy/grafana/millrace.json")).unwrap();
     let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
     let mut asked = BTreeSet::new();
-    for target in dashboard["panels"].as_array().unwrap().iter().flat_map(|panel| panel["targets"].as_array().unwrap()) {
+    for target in dashboard["panels"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().unwrap())
+    {
         let expression = target["expr"].as_str().unwrap();
         let words = expression.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-        asked.extend(words.filter(|word| word.starts_with("flow_") || word.starts_with("process_")).map(str::to_owned));
+        asked.extend(
+            words
+                .filter(|word| word.starts_with("flow_") || word.starts_with("process_"))
+                .map(str::to_owned),
+        );
     }
     assert!(asked.len() > 10);
     for metric in &asked {
@@ -126,7 +178,12 @@ fn a_broken_subnet_file_leaves_the_old_one_in_force() {
     fs::write(&subnets, "prefix,name\n10.0.0.0/8,old\n").unwrap();
     let process = Millrace::start(&folder.path().join("data"), &["--subnets", subnets.to_str().unwrap()]);
     let count = |name: &str| {
-        let line = process.get("/metrics").lines().find(|line| line.starts_with(name)).unwrap().to_owned();
+        let line = process
+            .get("/metrics")
+            .lines()
+            .find(|line| line.starts_with(name))
+            .unwrap()
+            .to_owned();
         line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
     };
     let wait_for = |name: &str, wanted: u64| {

@@ -1,6 +1,11 @@
 //! The live page in a real browser. Pictures are left in `target/page/`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
 
 mod support;
 
@@ -18,7 +23,9 @@ use support::Millrace;
 fn the_page_shows_the_traffic_and_comes_back_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let subnets = folder.path().join("subnets.csv");
-    Campus::new(1).write_subnets(&mut std::fs::File::create(&subnets).unwrap()).unwrap();
+    Campus::new(1)
+        .write_subnets(&mut std::fs::File::create(&subnets).unwrap())
+        .unwrap();
     let (data, subnets) = (folder.path().join("data"), subnets.to_str().unwrap());
     let process = Millrace::start(&data, &["--subnets", subnets]);
     let (page, stop) = (process.page.to_string(), Arc::new(AtomicBool::new(false)));
@@ -56,7 +63,10 @@ fn the_page_shows_the_traffic_and_comes_back_after_a_restart() {
     let mut hear = || says.next().expect("the browser went on").unwrap();
 
     let seen: serde_json::Value = serde_json::from_str(&hear()).unwrap();
-    assert!(seen["alarm"].as_str().unwrap().contains("peers"), "the bot of the campus: {seen}");
+    assert!(
+        seen["alarm"].as_str().unwrap().contains("peers"),
+        "the bot of the campus: {seen}"
+    );
     process.kill();
     writeln!(tell, "killed").unwrap();
     assert_eq!(hear(), "lost");

@@ -16,8 +16,13 @@ use crate::syntax::ast::{OutputKind, StreamSelector};
 use crate::value::{Type, Value};
 
 /// The event type that a statement reads and its columnar form; none if only the row runtime runs it.
-pub(crate) fn compile(statement: &StatementPlan, schema: impl Fn(CatalogId) -> Arc<Schema>) -> Option<(CatalogId, Query)> {
-    let Action::Select(select) = &statement.action else { return None };
+pub(crate) fn compile(
+    statement: &StatementPlan,
+    schema: impl Fn(CatalogId) -> Arc<Schema>,
+) -> Option<(CatalogId, Query)> {
+    let Action::Select(select) = &statement.action else {
+        return None;
+    };
     let plain = statement.context.is_none()
         && select.match_recognize.is_none()
         && select.subqueries.is_empty()
@@ -26,7 +31,9 @@ pub(crate) fn compile(statement: &StatementPlan, schema: impl Fn(CatalogId) -> A
         && !select.distinct
         && select.selector == StreamSelector::Insert;
     let [stream] = &select.streams[..] else { return None };
-    let SourcePlan::Events(source) = &stream.source else { return None };
+    let SourcePlan::Events(source) = &stream.source else {
+        return None;
+    };
     if !plain || !source.equal.is_empty() || !source.correlated.is_empty() || stream.uses_previous {
         return None;
     }
@@ -64,9 +71,17 @@ fn window(plan: Option<&WindowPlan>) -> Option<Window> {
     Some(match plan {
         None | Some(WindowPlan::KeepAll) => Window::Whole,
         Some(&WindowPlan::Time(span_ms)) if span_ms > 0 => Window::Time { span_ms },
-        Some(&WindowPlan::TimeBatch { ms, reference_ms, force_update, start_eager }) if ms > 0 => {
-            Window::TimeBatch { span_ms: ms, reference_ms, eager: start_eager, forced: force_update }
-        }
+        Some(&WindowPlan::TimeBatch {
+            ms,
+            reference_ms,
+            force_update,
+            start_eager,
+        }) if ms > 0 => Window::TimeBatch {
+            span_ms: ms,
+            reference_ms,
+            eager: start_eager,
+            forced: force_update,
+        },
         Some(_) => return None,
     })
 }
@@ -93,10 +108,23 @@ fn rows(select: &SelectPlan) -> Option<(Body, Ordered)> {
         Some(having) => Some(Scalar::new(having)?),
         None => None,
     };
-    let columns = select.columns.iter().map(|column| Scalar::new(&column.expr)).collect::<Option<_>>()?;
-    let order: Option<Ordered> =
-        select.order_by.iter().map(|key| Some((Scalar::new(&key.expr)?, key.descending))).collect();
-    Some((Body::Rows { having, select: columns }, order?))
+    let columns = select
+        .columns
+        .iter()
+        .map(|column| Scalar::new(&column.expr))
+        .collect::<Option<_>>()?;
+    let order: Option<Ordered> = select
+        .order_by
+        .iter()
+        .map(|key| Some((Scalar::new(&key.expr)?, key.descending)))
+        .collect();
+    Some((
+        Body::Rows {
+            having,
+            select: columns,
+        },
+        order?,
+    ))
 }
 
 fn groups(select: &SelectPlan, schema: &Schema) -> Option<(Body, Ordered)> {
@@ -104,7 +132,11 @@ fn groups(select: &SelectPlan, schema: &Schema) -> Option<(Body, Ordered)> {
     if !keys.iter().all(|key| can_be_key(&key.data_type(schema))) {
         return None;
     }
-    let aggregates: Vec<Aggregate> = select.aggregates.iter().map(|plan| aggregate(plan, schema)).collect::<Option<_>>()?;
+    let aggregates: Vec<Aggregate> = select
+        .aggregates
+        .iter()
+        .map(|plan| aggregate(plan, schema))
+        .collect::<Option<_>>()?;
     let over_groups = |expr: &Expr| -> Option<Scalar> {
         let mut columns_only = true;
         let rewritten = rewrite(expr, &mut |expr| {
@@ -121,10 +153,25 @@ fn groups(select: &SelectPlan, schema: &Schema) -> Option<(Body, Ordered)> {
         Some(having) => Some(over_groups(having)?),
         None => None,
     };
-    let columns = select.columns.iter().map(|column| over_groups(&column.expr)).collect::<Option<_>>()?;
-    let order: Option<Ordered> =
-        select.order_by.iter().map(|key| Some((over_groups(&key.expr)?, key.descending))).collect();
-    Some((Body::Groups { keys, aggregates, having, select: columns }, order?))
+    let columns = select
+        .columns
+        .iter()
+        .map(|column| over_groups(&column.expr))
+        .collect::<Option<_>>()?;
+    let order: Option<Ordered> = select
+        .order_by
+        .iter()
+        .map(|key| Some((over_groups(&key.expr)?, key.descending)))
+        .collect();
+    Some((
+        Body::Groups {
+            keys,
+            aggregates,
+            having,
+            select: columns,
+        },
+        order?,
+    ))
 }
 
 fn aggregate(plan: &expr::Aggregate, schema: &Schema) -> Option<Aggregate> {
@@ -141,7 +188,13 @@ fn aggregate(plan: &expr::Aggregate, schema: &Schema) -> Option<Aggregate> {
     let argument = match (&plan.arguments[..], &plan.filter) {
         ([], None) => None,
         ([argument], None) => Some(argument.clone()),
-        ([], Some(filter)) => Some(only(filter, Expr { node: Node::Literal(Value::Bool(true)), of: Type::Bool })),
+        ([], Some(filter)) => Some(only(
+            filter,
+            Expr {
+                node: Node::Literal(Value::Bool(true)),
+                of: Type::Bool,
+            },
+        )),
         ([argument], Some(filter)) => Some(only(filter, argument.clone())),
         _ => return None,
     };
@@ -152,15 +205,30 @@ fn aggregate(plan: &expr::Aggregate, schema: &Schema) -> Option<Aggregate> {
     let numeric = argument.as_ref().is_none_or(|argument| argument.expr().of.is_numeric());
     let suitable = match function {
         Function::Count => true,
-        Function::CountDistinct => argument.as_ref().is_some_and(|argument| can_be_key(&argument.data_type(schema))),
+        Function::CountDistinct => argument
+            .as_ref()
+            .is_some_and(|argument| can_be_key(&argument.data_type(schema))),
         _ => argument.is_some() && numeric,
     };
-    suitable.then(|| Aggregate { function, argument, of: arrow_type(&plan.of) })
+    suitable.then(|| Aggregate {
+        function,
+        argument,
+        of: arrow_type(&plan.of),
+    })
 }
 
 /// The value where the condition is true, else null.
 fn only(condition: &Expr, value: Expr) -> Expr {
     let of = value.of.clone();
-    let null = Expr { node: Node::Literal(Value::Null), of: of.clone() };
-    Expr { node: Node::Case { branches: vec![(condition.clone(), value)], otherwise: Box::new(null) }, of }
+    let null = Expr {
+        node: Node::Literal(Value::Null),
+        of: of.clone(),
+    };
+    Expr {
+        node: Node::Case {
+            branches: vec![(condition.clone(), value)],
+            otherwise: Box::new(null),
+        },
+        of,
+    }
 }

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array};
 use arrow_array::cast::AsArray;
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array,
+};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
@@ -21,12 +23,29 @@ pub(crate) enum GroupColumn {
     Key(KeyId),
     Rows,
     /// Rows whose argument is not null.
-    Count { nulls: usize },
-    Distinct { offset: usize },
-    Sum { offset: usize, nulls: usize, double: bool },
-    Average { offset: usize, nulls: usize, double: bool },
-    Extreme { extremes: usize, double: bool },
-    Deviation { offset: usize },
+    Count {
+        nulls: usize,
+    },
+    Distinct {
+        offset: usize,
+    },
+    Sum {
+        offset: usize,
+        nulls: usize,
+        double: bool,
+    },
+    Average {
+        offset: usize,
+        nulls: usize,
+        double: bool,
+    },
+    Extreme {
+        extremes: usize,
+        double: bool,
+    },
+    Deviation {
+        offset: usize,
+    },
 }
 
 impl GroupColumn {
@@ -38,31 +57,60 @@ impl GroupColumn {
         distinct: Option<(KeyId, Option<KeyId>)>,
     ) -> Self {
         if let Some((atom, member)) = distinct {
-            return Self::Distinct { offset: grouping.distinct(atom, member) };
+            return Self::Distinct {
+                offset: grouping.distinct(atom, member),
+            };
         }
-        let Some((argument, double)) = argument else { return Self::Rows };
+        let Some((argument, double)) = argument else {
+            return Self::Rows;
+        };
         let nulls = grouping.cell(Cell::Nulls { argument });
         match function {
             Function::Count | Function::CountDistinct => Self::Count { nulls },
-            Function::Sum => Self::Sum { offset: grouping.cell(Cell::Sum { argument }), nulls, double },
-            Function::Average => Self::Average { offset: grouping.cell(Cell::Sum { argument }), nulls, double },
-            Function::Smallest => Self::Extreme { extremes: grouping.extreme(argument, false), double },
-            Function::Largest => Self::Extreme { extremes: grouping.extreme(argument, true), double },
-            Function::Deviation => Self::Deviation { offset: grouping.cell(Cell::Moments { argument }) },
+            Function::Sum => Self::Sum {
+                offset: grouping.cell(Cell::Sum { argument }),
+                nulls,
+                double,
+            },
+            Function::Average => Self::Average {
+                offset: grouping.cell(Cell::Sum { argument }),
+                nulls,
+                double,
+            },
+            Function::Smallest => Self::Extreme {
+                extremes: grouping.extreme(argument, false),
+                double,
+            },
+            Function::Largest => Self::Extreme {
+                extremes: grouping.extreme(argument, true),
+                double,
+            },
+            Function::Deviation => Self::Deviation {
+                offset: grouping.cell(Cell::Moments { argument }),
+            },
         }
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "counts and sums become double as EPL converts long to double")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "counts and sums become double as EPL converts long to double"
+    )]
     fn read(&self, keys: &Keys, grouping: &Grouping, slots: &[u32]) -> ArrayRef {
         let present = |nulls: usize| -> (Vec<i64>, Option<NullBuffer>) {
-            let counts: Vec<i64> =
-                slots.iter().map(|&slot| grouping.rows_of(slot) - grouping.word(slot, nulls)).collect();
-            let some = counts.contains(&0).then(|| counts.iter().map(|&count| count != 0).collect());
+            let counts: Vec<i64> = slots
+                .iter()
+                .map(|&slot| grouping.rows_of(slot) - grouping.word(slot, nulls))
+                .collect();
+            let some = counts
+                .contains(&0)
+                .then(|| counts.iter().map(|&count| count != 0).collect());
             (counts, some)
         };
         match *self {
             Self::Key(atom) => {
-                let Some(key) = grouping.index.key() else { return Arc::new(Int64Array::new_null(slots.len())) };
+                let Some(key) = grouping.index.key() else {
+                    return Arc::new(Int64Array::new_null(slots.len()));
+                };
                 let ids: Vec<u32> = slots.iter().map(|&slot| grouping.index.ids[slot as usize]).collect();
                 keys.values(atom, &keys.part(key, &ids, atom))
             }
@@ -73,7 +121,11 @@ impl GroupColumn {
                 let sums = grouping.gather(slots, offset);
                 // Most sums are of columns without nulls; a look tells, without keeping the counts.
                 let empty = |slot: &u32| grouping.rows_of(*slot) == grouping.word(*slot, nulls);
-                let some = if slots.iter().any(empty) { present(nulls).1 } else { None };
+                let some = if slots.iter().any(empty) {
+                    present(nulls).1
+                } else {
+                    None
+                };
                 if double {
                     let sums: Vec<f64> = sums.into_iter().map(from_word).collect();
                     Arc::new(Float64Array::new(sums.into(), some))
@@ -103,7 +155,11 @@ impl GroupColumn {
             ),
             Self::Extreme { extremes, double } => {
                 let front = |&slot: &u32| {
-                    grouping.extremes[extremes].queues.get(slot as usize)?.front().map(|(_, number)| *number)
+                    grouping.extremes[extremes]
+                        .queues
+                        .get(slot as usize)?
+                        .front()
+                        .map(|(_, number)| *number)
                 };
                 if double {
                     let real = |number| match number {
@@ -116,7 +172,12 @@ impl GroupColumn {
                         Number::Integer(value) => Some(value),
                         Number::Double(_) => None,
                     };
-                    Arc::new(slots.iter().map(|slot| front(slot).and_then(whole)).collect::<Int64Array>())
+                    Arc::new(
+                        slots
+                            .iter()
+                            .map(|slot| front(slot).and_then(whole))
+                            .collect::<Int64Array>(),
+                    )
                 }
             }
         }
@@ -140,11 +201,21 @@ impl Stage {
         columns.dedup();
         let place = |column: usize| columns.iter().position(|&known| known == column).unwrap_or(0);
         let alone = scalars.len() == 1 && scalars[0].as_column().is_some();
-        let fields: Vec<Field> =
-            columns.iter().map(|&column| Field::new(format!("_{column}"), types[column].clone(), true)).collect();
+        let fields: Vec<Field> = columns
+            .iter()
+            .map(|&column| Field::new(format!("_{column}"), types[column].clone(), true))
+            .collect();
         let schema = Arc::new(Schema::new(fields));
-        let scalars = scalars.iter().map(|scalar| scalar.remap(place).compile(&schema)).collect();
-        Self { columns, schema, scalars, alone }
+        let scalars = scalars
+            .iter()
+            .map(|scalar| scalar.remap(place).compile(&schema))
+            .collect();
+        Self {
+            columns,
+            schema,
+            scalars,
+            alone,
+        }
     }
 
     fn evaluate(&self, source: &Source<'_>, slots: &[u32]) -> Vec<ArrayRef> {
@@ -204,17 +275,16 @@ pub(crate) struct Clauses<'a> {
 
 impl GroupOutput {
     /// `types` are those of the columns.
-    pub(crate) fn new(
-        grouping: usize,
-        columns: Vec<GroupColumn>,
-        types: &[DataType],
-        clauses: &Clauses<'_>,
-    ) -> Self {
+    pub(crate) fn new(grouping: usize, columns: Vec<GroupColumn>, types: &[DataType], clauses: &Clauses<'_>) -> Self {
         let one = |scalar: &Scalar| Stage::new(std::slice::from_ref(scalar), types);
         Self {
             grouping,
             having: clauses.having.map(one),
-            order: clauses.order.iter().map(|(scalar, descending)| (one(scalar), *descending)).collect(),
+            order: clauses
+                .order
+                .iter()
+                .map(|(scalar, descending)| (one(scalar), *descending))
+                .collect(),
             select: Stage::new(clauses.select, types),
             schema: Arc::clone(clauses.schema),
             limit: clauses.limit,
@@ -226,7 +296,11 @@ impl GroupOutput {
     /// The rows for these groups, none if there are none.
     pub(crate) fn rows(&self, keys: &Keys, view: &View, mut slots: Vec<u32>) -> Option<RecordBatch> {
         let grouping = &view.groupings[self.grouping];
-        let source = Source { keys, grouping, columns: &self.columns };
+        let source = Source {
+            keys,
+            grouping,
+            columns: &self.columns,
+        };
         if let Some(having) = &self.having {
             let passed = having.evaluate(&source, &slots);
             let passed: &BooleanArray = passed.first()?.as_boolean();
@@ -272,9 +346,17 @@ impl GroupOutput {
         if slots.is_empty() {
             return None;
         }
-        let arrays = self.select.evaluate(&source, &slots).into_iter().zip(self.schema.fields());
+        let arrays = self
+            .select
+            .evaluate(&source, &slots)
+            .into_iter()
+            .zip(self.schema.fields());
         let delivered = |(array, field): (ArrayRef, &Arc<Field>)| {
-            if array.data_type() == field.data_type() { Ok(array) } else { arrow_cast::cast(&array, field.data_type()) }
+            if array.data_type() == field.data_type() {
+                Ok(array)
+            } else {
+                arrow_cast::cast(&array, field.data_type())
+            }
         };
         let arrays: Result<Vec<ArrayRef>, _> = arrays.map(delivered).collect();
         RecordBatch::try_new(Arc::clone(&self.schema), arrays.ok()?).ok()

@@ -33,7 +33,14 @@ pub(crate) enum Grouped {
 impl Index {
     pub(crate) fn new(key: Option<KeyId>) -> Self {
         let ids = if key.is_none() { vec![0] } else { Vec::new() };
-        Self { key, slot_of: Vec::new(), ids, free: Vec::new(), created: Vec::new(), left: Vec::new() }
+        Self {
+            key,
+            slot_of: Vec::new(),
+            ids,
+            free: Vec::new(),
+            created: Vec::new(),
+            left: Vec::new(),
+        }
     }
 
     pub(crate) const fn key(&self) -> Option<KeyId> {
@@ -41,7 +48,11 @@ impl Index {
     }
 
     const fn grouped(&self) -> Grouped {
-        if self.key.is_some() { Grouped::ByKey } else { Grouped::Whole }
+        if self.key.is_some() {
+            Grouped::ByKey
+        } else {
+            Grouped::Whole
+        }
     }
 
     /// One more than the largest slot.
@@ -123,7 +134,14 @@ impl Index {
 
     /// The index whose slots hold these ids; counts its holds. None if the parts do not fit.
     pub(crate) fn restore(keys: &mut Keys, key: Option<KeyId>, ids: Vec<u32>, free: Vec<u32>) -> Option<Self> {
-        let mut index = Self { key, slot_of: Vec::new(), ids, free, created: Vec::new(), left: Vec::new() };
+        let mut index = Self {
+            key,
+            slot_of: Vec::new(),
+            ids,
+            free,
+            created: Vec::new(),
+            left: Vec::new(),
+        };
         let Some(key) = key else {
             return (index.ids.len() == 1 && index.free.is_empty()).then_some(index);
         };
@@ -243,8 +261,15 @@ impl Grouping {
         if let Some(members) = self.members.iter().find(|members| members.atom == atom) {
             return members.offset;
         }
-        let offset = self.cell(Cell::Distinct { members: self.members.len() });
-        self.members.push(Members { index: Index::new(key), atom, counts: Vec::new(), offset });
+        let offset = self.cell(Cell::Distinct {
+            members: self.members.len(),
+        });
+        self.members.push(Members {
+            index: Index::new(key),
+            atom,
+            counts: Vec::new(),
+            offset,
+        });
         offset
     }
 
@@ -254,7 +279,11 @@ impl Grouping {
         if let Some(extremes) = self.extremes.iter().position(known) {
             return extremes;
         }
-        self.extremes.push(Extremes { argument, largest, queues: Vec::new() });
+        self.extremes.push(Extremes {
+            argument,
+            largest,
+            queues: Vec::new(),
+        });
         self.extremes.len() - 1
     }
 
@@ -307,7 +336,10 @@ impl Grouping {
             for (place, &slot) in slots.iter().enumerate() {
                 if let (Some(value), true) = (numbers.number(rows.row(span.0 + place)), slot != NONE) {
                     let queue = &mut queues[slot as usize];
-                    while queue.back().is_some_and(|(_, last)| value.beats(*last, extremes.largest)) {
+                    while queue
+                        .back()
+                        .is_some_and(|(_, last)| value.beats(*last, extremes.largest))
+                    {
                         queue.pop_back();
                     }
                     queue.push_back((sequence, value));
@@ -331,7 +363,16 @@ impl Grouping {
         let stride = self.stride;
         let grouped = self.index.grouped();
         let words = self.words.as_mut_slice();
-        update::<false>(words, stride, &self.cells, slots, &Rows::All(to), from, numbers, grouped);
+        update::<false>(
+            words,
+            stride,
+            &self.cells,
+            slots,
+            &Rows::All(to),
+            from,
+            numbers,
+            grouped,
+        );
         for (members, kept) in self.members.iter_mut().zip(&places.members) {
             for (&group, &member) in slots.iter().zip(&kept[from..to]) {
                 if member != NONE && group != NONE {
@@ -395,7 +436,10 @@ impl Grouping {
 
     /// Slots of the groups that have rows, or had some when [`Grouping::turn`] was called last.
     pub(crate) fn held(&self) -> Vec<u32> {
-        (0..self.index.bound()).filter(|&slot| self.index.ids[slot] != NONE).map(id_from).collect()
+        (0..self.index.bound())
+            .filter(|&slot| self.index.ids[slot] != NONE)
+            .map(id_from)
+            .collect()
     }
 
     /// Forgets all rows, as a batch ends. Groups that had any stay, without rows, until the next call.
@@ -422,7 +466,10 @@ impl Grouping {
 
     /// The word of each of the groups.
     pub(crate) fn gather(&self, slots: &[u32], offset: usize) -> Vec<i64> {
-        slots.iter().map(|&slot| self.words[slot as usize * self.stride + offset]).collect()
+        slots
+            .iter()
+            .map(|&slot| self.words[slot as usize * self.stride + offset])
+            .collect()
     }
 }
 
@@ -468,18 +515,30 @@ fn update<const COMING: bool>(
                         let mut sum = 0_i64;
                         rows.each(from, from + slots.len(), |row| sum = sum.wrapping_add(values[row]));
                         let word = &mut words[offset];
-                        *word = if COMING { word.wrapping_add(sum) } else { word.wrapping_sub(sum) };
+                        *word = if COMING {
+                            word.wrapping_add(sum)
+                        } else {
+                            word.wrapping_sub(sum)
+                        };
                     }
                     Values::Integer(values) if numbers.nulls.is_empty() => {
                         each_record(slots, stride, rows, from, |at, row| {
                             let word = &mut words[at + offset];
-                            *word = if COMING { word.wrapping_add(values[row]) } else { word.wrapping_sub(values[row]) };
+                            *word = if COMING {
+                                word.wrapping_add(values[row])
+                            } else {
+                                word.wrapping_sub(values[row])
+                            };
                         });
                     }
                     Values::Integer(values) => each_record(slots, stride, rows, from, |at, row| {
                         let value = if numbers.is_null(row) { 0 } else { values[row] };
                         let word = &mut words[at + offset];
-                        *word = if COMING { word.wrapping_add(value) } else { word.wrapping_sub(value) };
+                        *word = if COMING {
+                            word.wrapping_add(value)
+                        } else {
+                            word.wrapping_sub(value)
+                        };
                     }),
                     Values::Double(values) => each_record(slots, stride, rows, from, |at, row| {
                         if !numbers.is_null(row) {

@@ -95,7 +95,13 @@ pub(crate) fn can_be_key(data_type: &DataType) -> bool {
     match data_type {
         DataType::Dictionary(_, values) => can_be_key(values),
         DataType::FixedSizeBinary(length) => *length == 16,
-        other => other.is_integer() || matches!(other, DataType::Boolean | DataType::Float64 | DataType::Utf8 | DataType::Timestamp(..)),
+        other => {
+            other.is_integer()
+                || matches!(
+                    other,
+                    DataType::Boolean | DataType::Float64 | DataType::Utf8 | DataType::Timestamp(..)
+                )
+        }
     }
 }
 
@@ -120,7 +126,11 @@ fn words(octets: &[u8]) -> [u64; 2] {
 
 impl Keys {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { slots: Vec::new(), limit, scratch: Scratch::default() }
+        Self {
+            slots: Vec::new(),
+            limit,
+            scratch: Scratch::default(),
+        }
     }
 
     /// The key of an input expression, the same each time.
@@ -143,11 +153,19 @@ impl Keys {
             DataType::Float64 => Dictionary::Double(Interner::new(self.limit)),
             _ => Dictionary::Integer(Interner::new(self.limit)),
         };
-        self.push(Kind::Atom { input, data_type, dictionary })
+        self.push(Kind::Atom {
+            input,
+            data_type,
+            dictionary,
+        })
     }
 
     fn push(&mut self, kind: Kind) -> KeyId {
-        self.slots.push(Slot { kind, ids: Vec::new(), fresh: false });
+        self.slots.push(Slot {
+            kind,
+            ids: Vec::new(),
+            fresh: false,
+        });
         self.slots.len() - 1
     }
 
@@ -159,14 +177,18 @@ impl Keys {
         let mut parts = parts.into_iter();
         let mut key = parts.next()?;
         for right in parts {
-            let known = self.slots.iter().position(|slot| {
-                matches!(slot.kind, Kind::Pair { left, right: second, .. } if left == key && second == right)
-            });
+            let known = self.slots.iter().position(
+                |slot| matches!(slot.kind, Kind::Pair { left, right: second, .. } if left == key && second == right),
+            );
             key = match known {
                 Some(known) => known,
                 None => {
                     let pairs = Interner::new(self.limit);
-                    self.push(Kind::Pair { left: key, right, pairs })
+                    self.push(Kind::Pair {
+                        left: key,
+                        right,
+                        pairs,
+                    })
                 }
             };
         }
@@ -214,7 +236,11 @@ impl Keys {
         slot.ids.resize(length, NONE);
         slot.fresh = true;
         match &mut slot.kind {
-            Kind::Pair { left: left_key, right: right_key, pairs } => {
+            Kind::Pair {
+                left: left_key,
+                right: right_key,
+                pairs,
+            } => {
                 let (left, right) = (&before[*left_key].ids, &before[*right_key].ids);
                 let packed = &mut self.scratch.integers;
                 grow(packed, length);
@@ -355,10 +381,9 @@ impl Keys {
                     *pairs = Interner::from_parts(limit, words, free)?;
                 }
                 (Kind::Atom { dictionary, .. }, state) => match (dictionary, state) {
-                    (
-                        Dictionary::Integer(interner) | Dictionary::Double(interner),
-                        KeyState::Words((words, free)),
-                    ) => *interner = Interner::from_parts(limit, words, free)?,
+                    (Dictionary::Integer(interner) | Dictionary::Double(interner), KeyState::Words((words, free))) => {
+                        *interner = Interner::from_parts(limit, words, free)?
+                    }
                     (Dictionary::Address(interner), KeyState::Addresses((words, free))) => {
                         *interner = Interner::from_parts(limit, words, free)?;
                     }
@@ -370,7 +395,9 @@ impl Keys {
                 },
                 _ => return None,
             }
-            let Kind::Pair { left, right, pairs } = &self.slots[key].kind else { continue };
+            let Kind::Pair { left, right, pairs } = &self.slots[key].kind else {
+                continue;
+            };
             let (left, right) = (*left, *right);
             let used: Vec<(u32, u32)> = (0..pairs.bound())
                 .map(id_from)
@@ -422,7 +449,9 @@ impl Keys {
     pub(crate) fn delivered_type(&self, atom: KeyId) -> DataType {
         match &self.slots[atom].kind {
             Kind::Atom { data_type, .. } => match data_type {
-                DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => DataType::Int32,
+                DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => {
+                    DataType::Int32
+                }
                 other if other.is_integer() || matches!(other, DataType::Timestamp(..)) => DataType::Int64,
                 other => other.clone(),
             },
@@ -432,25 +461,36 @@ impl Keys {
 
     /// The values of an atom's ids, in the type in which the language delivers them.
     pub(crate) fn values(&self, atom: KeyId, ids: &[u32]) -> ArrayRef {
-        let Kind::Atom { data_type, dictionary, .. } = &self.slots[atom].kind else {
+        let Kind::Atom {
+            data_type, dictionary, ..
+        } = &self.slots[atom].kind
+        else {
             return Arc::new(Int64Array::new_null(ids.len()));
         };
         let valid: Vec<bool> = ids.iter().map(|&id| id != NULL).collect();
         let nulls = valid.contains(&false).then(|| NullBuffer::from(valid));
         let base = dictionary.base();
         match dictionary {
-            Dictionary::Boolean => {
-                Arc::new(BooleanArray::new(ids.iter().map(|&id| id == 2).collect(), nulls))
-            }
+            Dictionary::Boolean => Arc::new(BooleanArray::new(ids.iter().map(|&id| id == 2).collect(), nulls)),
             Dictionary::Integer(interner) => {
                 let value = |id: u32| {
-                    if id < base { i64::from(id) - 1 } else { interner.key(id - base).cast_signed() }
+                    if id < base {
+                        i64::from(id) - 1
+                    } else {
+                        interner.key(id - base).cast_signed()
+                    }
                 };
                 let values: Vec<i64> = ids.iter().map(|&id| value(id)).collect();
                 integer_array(values, nulls, data_type)
             }
             Dictionary::Double(interner) => {
-                let value = |id: u32| if id < base { 0.0 } else { f64::from_bits(interner.key(id - base)) };
+                let value = |id: u32| {
+                    if id < base {
+                        0.0
+                    } else {
+                        f64::from_bits(interner.key(id - base))
+                    }
+                };
                 Arc::new(Float64Array::new(ids.iter().map(|&id| value(id)).collect(), nulls))
             }
             Dictionary::Address(interner) => {
@@ -508,7 +548,10 @@ fn release_in(slots: &mut [Slot], key: KeyId, id: u32) {
 }
 
 /// Integers in the type in which the language delivers columns of `data_type`.
-#[expect(clippy::cast_possible_truncation, reason = "the values came from a column of at most 32 bits")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the values came from a column of at most 32 bits"
+)]
 fn integer_array(values: Vec<i64>, nulls: Option<NullBuffer>, data_type: &DataType) -> ArrayRef {
     match data_type {
         DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => {
@@ -573,7 +616,13 @@ fn resolve_atom(dictionary: &mut Dictionary, rows: &Rows, values: &ArrayRef, ids
         None => rows,
         Some(nulls) => {
             let (mut some, mut null) = (Vec::new(), Vec::new());
-            rows.each(0, rows.len(), |row| if nulls.is_valid(row) { some.push(id_from(row)) } else { null.push(row) });
+            rows.each(0, rows.len(), |row| {
+                if nulls.is_valid(row) {
+                    some.push(id_from(row))
+                } else {
+                    null.push(row)
+                }
+            });
             for row in null {
                 ids[row] = NULL;
             }
@@ -611,7 +660,13 @@ fn resolve_atom(dictionary: &mut Dictionary, rows: &Rows, values: &ArrayRef, ids
             grow(&mut scratch.integers, length);
             rows.each(0, rows.len(), |row| {
                 let value = values[row];
-                let value = if value == 0.0 { 0.0 } else if value.is_nan() { f64::NAN } else { value };
+                let value = if value == 0.0 {
+                    0.0
+                } else if value.is_nan() {
+                    f64::NAN
+                } else {
+                    value
+                };
                 scratch.integers[row] = value.to_bits();
             });
             interner.intern(rows, &scratch.integers, ids);
@@ -621,7 +676,9 @@ fn resolve_atom(dictionary: &mut Dictionary, rows: &Rows, values: &ArrayRef, ids
             let values = values.as_fixed_size_binary();
             let octets = &values.value_data()[..length * 16];
             grow(&mut scratch.addresses, length);
-            rows.each(0, rows.len(), |row| scratch.addresses[row] = words(&octets[row * 16..row * 16 + 16]));
+            rows.each(0, rows.len(), |row| {
+                scratch.addresses[row] = words(&octets[row * 16..row * 16 + 16])
+            });
             interner.intern(rows, &scratch.addresses, ids);
             shift(rows, ids, base);
         }
@@ -663,5 +720,7 @@ fn resolve_dictionary(
     let listed = (0..entries.len()).filter(|&code| used[code]).map(id_from).collect();
     let mut entry_ids = vec![NONE; entries.len()];
     resolve_atom(dictionary, &Rows::Some(listed), entries, &mut entry_ids, scratch);
-    rows.each(0, rows.len(), |row| ids[row] = if valid(row) { entry_ids[codes[row]] } else { NULL });
+    rows.each(0, rows.len(), |row| {
+        ids[row] = if valid(row) { entry_ids[codes[row]] } else { NULL }
+    });
 }

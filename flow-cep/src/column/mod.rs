@@ -57,14 +57,23 @@ impl Columns {
         let fed = |event_type: CatalogId| plans.iter().any(|plan| inserts_into(plan, event_type));
         for (number, plan) in plans.iter().enumerate() {
             let schema = |event_type: CatalogId| Arc::clone(catalog.event_types[event_type].schema());
-            let Some((event_type, query)) = compile::compile(plan, schema) else { continue };
+            let Some((event_type, query)) = compile::compile(plan, schema) else {
+                continue;
+            };
             if catalog.event_types[event_type].time_column().is_none() || fed(event_type) {
                 continue;
             }
-            let known = columns.streams.iter().position(|stream| stream.event_type == event_type);
+            let known = columns
+                .streams
+                .iter()
+                .position(|stream| stream.event_type == event_type);
             let at = known.unwrap_or_else(|| {
                 let runtime = Runtime::new(schema(event_type), limits.groups, limits.window_rows);
-                columns.streams.push(Stream { event_type, statements: Vec::new(), runtime });
+                columns.streams.push(Stream {
+                    event_type,
+                    statements: Vec::new(),
+                    runtime,
+                });
                 columns.streams.len() - 1
             });
             columns.streams[at].runtime.add(&query, now_ms);
@@ -97,7 +106,10 @@ impl Columns {
 
     /// The next instant at which something is due.
     pub(crate) fn due(&self) -> Option<i64> {
-        self.streams.iter().filter_map(|stream| stream.runtime.next_deadline()).min()
+        self.streams
+            .iter()
+            .filter_map(|stream| stream.runtime.next_deadline())
+            .min()
     }
 
     /// What the statements, by number among the plans, gave since the last call, in the order of time.
@@ -105,7 +117,10 @@ impl Columns {
         let mut all = Vec::new();
         for stream in &mut self.streams {
             let emissions = stream.runtime.take().into_iter();
-            all.extend(emissions.map(|emission| Emission { statement: stream.statements[emission.statement], ..emission }));
+            all.extend(emissions.map(|emission| Emission {
+                statement: stream.statements[emission.statement],
+                ..emission
+            }));
         }
         all.sort_by_key(|emission| emission.time_ms);
         all
@@ -117,7 +132,11 @@ impl Columns {
             let (groups, rows) = stream.runtime.take_refused();
             stream.statements.first().map(|&statement| (statement, groups, rows))
         };
-        self.streams.iter_mut().filter_map(refused).filter(|(_, groups, rows)| groups + rows > 0).collect()
+        self.streams
+            .iter_mut()
+            .filter_map(refused)
+            .filter(|(_, groups, rows)| groups + rows > 0)
+            .collect()
     }
 
     /// Rows in the window and groups of a statement.
@@ -143,7 +162,10 @@ impl Columns {
             return Err(postcard::Error::DeserializeBadEncoding);
         }
         for (stream, state) in self.streams.iter_mut().zip(states) {
-            stream.runtime.restore(state).ok_or(postcard::Error::DeserializeBadEncoding)?;
+            stream
+                .runtime
+                .restore(state)
+                .ok_or(postcard::Error::DeserializeBadEncoding)?;
         }
         Ok(())
     }
@@ -152,9 +174,10 @@ impl Columns {
 /// Whether a statement makes rows of an event type.
 fn inserts_into(plan: &StatementPlan, event_type: CatalogId) -> bool {
     match &plan.action {
-        Action::Select(select) => {
-            select.insert.as_ref().is_some_and(|insert| insert.target == InsertTarget::Events(event_type))
-        }
+        Action::Select(select) => select
+            .insert
+            .as_ref()
+            .is_some_and(|insert| insert.target == InsertTarget::Events(event_type)),
         // What triggers insert is told by many clauses; to be safe, any may feed any type.
         Action::On(_) => true,
         _ => false,

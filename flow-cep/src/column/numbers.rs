@@ -46,8 +46,15 @@ pub(crate) struct Numbers {
 impl Numbers {
     /// An empty column for values of a type.
     pub(crate) const fn new(double: bool) -> Self {
-        let values = if double { Values::Double(Vec::new()) } else { Values::Integer(Vec::new()) };
-        Self { values, nulls: Vec::new() }
+        let values = if double {
+            Values::Double(Vec::new())
+        } else {
+            Values::Integer(Vec::new())
+        };
+        Self {
+            values,
+            nulls: Vec::new(),
+        }
     }
 
     /// The numbers of an array; the values of rows that are not selected mean nothing. Booleans are 0 and 1.
@@ -77,7 +84,13 @@ impl Numbers {
                 match array.data_type() {
                     DataType::Float64 => values.extend_from_slice(array.as_primitive::<Float64Type>().values()),
                     DataType::Float32 => {
-                        values.extend(array.as_primitive::<Float32Type>().values().iter().map(|&value| f64::from(value)));
+                        values.extend(
+                            array
+                                .as_primitive::<Float32Type>()
+                                .values()
+                                .iter()
+                                .map(|&value| f64::from(value)),
+                        );
                     }
                     _ => values.resize(length, 0.0),
                 }

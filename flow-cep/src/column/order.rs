@@ -13,7 +13,10 @@ pub(crate) type SortKey = (ArrayRef, bool);
 
 /// Compares rows of one array, or a row of the first with a row of the second.
 fn comparator((left, descending): &SortKey, right: &ArrayRef) -> Option<DynComparator> {
-    let options = SortOptions { descending: *descending, nulls_first: !descending };
+    let options = SortOptions {
+        descending: *descending,
+        nulls_first: !descending,
+    };
     make_comparator(left, right, options).ok()
 }
 
@@ -25,7 +28,11 @@ fn ascending((values, descending): &SortKey, mut visit: impl FnMut(usize, u64)) 
     let nulls = values.nulls().filter(|nulls| nulls.null_count() > 0);
     let flip = if *descending { u64::MAX } else { 0 };
     let mut each = |row: usize, value: u64| {
-        let value = if nulls.is_some_and(|nulls| nulls.is_null(row)) { 0 } else { value };
+        let value = if nulls.is_some_and(|nulls| nulls.is_null(row)) {
+            0
+        } else {
+            value
+        };
         visit(row, value ^ flip);
     };
     match values.data_type() {
@@ -79,7 +86,10 @@ pub(crate) fn leading(key: &SortKey, count: usize) -> Vec<usize> {
         return (0..length).collect();
     }
     let worst = best.last().copied().unwrap_or(u64::MAX);
-    rows.into_iter().filter(|(_, value)| *value <= worst).map(|(row, _)| row).collect()
+    rows.into_iter()
+        .filter(|(_, value)| *value <= worst)
+        .map(|(row, _)| row)
+        .collect()
 }
 
 /// The order of the keys' rows; ties by their ranks.
@@ -94,7 +104,8 @@ pub(crate) fn sorted(keys: &[SortKey], rank: impl Fn(usize) -> usize) -> Vec<usi
 /// Whether two rows that follow one another in `rows` are equal by all keys.
 pub(crate) fn has_ties(keys: &[SortKey], rows: &[usize]) -> bool {
     let comparators: Vec<DynComparator> = keys.iter().filter_map(|key| comparator(key, &key.0)).collect();
-    rows.windows(2).any(|pair| compare(&comparators, pair[0], pair[1]).is_eq())
+    rows.windows(2)
+        .any(|pair| compare(&comparators, pair[0], pair[1]).is_eq())
 }
 
 fn compare(comparators: &[DynComparator], left: usize, right: usize) -> Ordering {

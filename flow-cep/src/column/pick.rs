@@ -42,7 +42,17 @@ impl RowOutput {
         schema: &SchemaRef,
     ) -> Self {
         let schema = Arc::clone(schema);
-        Self { having, select, order, limit, offset, schema, types, pieces: Vec::new(), rows: 0 }
+        Self {
+            having,
+            select,
+            order,
+            limit,
+            offset,
+            schema,
+            types,
+            pieces: Vec::new(),
+            rows: 0,
+        }
     }
 
     /// The candidates, a list of values for each.
@@ -64,7 +74,12 @@ impl RowOutput {
         self.pieces.clear();
         if !rows.is_empty() {
             let column = |at: usize| rows.iter().map(|row| row[at].clone()).collect::<Vec<Value>>();
-            let piece = self.types.iter().enumerate().map(|(at, of)| column::array_of(&column(at), of)).collect();
+            let piece = self
+                .types
+                .iter()
+                .enumerate()
+                .map(|(at, of)| column::array_of(&column(at), of))
+                .collect();
             self.pieces.push(piece);
         }
         Some(())
@@ -96,7 +111,9 @@ impl RowOutput {
         let mut places = UInt32Array::from(places);
         let mut first = None;
         if let Some(&(column, descending)) = self.order.first() {
-            let Ok(values) = arrow_select::take::take(&input(column), &places, None) else { return };
+            let Ok(values) = arrow_select::take::take(&input(column), &places, None) else {
+                return;
+            };
             let leading = order::leading(&(Arc::clone(&values), descending), wanted);
             if leading.len() < places.len() {
                 let kept: UInt32Array = leading.iter().map(|&place| id_from(place)).collect();
@@ -111,10 +128,17 @@ impl RowOutput {
         if places.is_empty() {
             return;
         }
-        let others = self.order.iter().map(|(column, _)| *column).skip(1).chain(self.select.iter().copied());
+        let others = self
+            .order
+            .iter()
+            .map(|(column, _)| *column)
+            .skip(1)
+            .chain(self.select.iter().copied());
         let mut piece: Vec<ArrayRef> = first.into_iter().collect();
         for column in others {
-            let Ok(values) = arrow_select::take::take(&input(column), &places, None) else { return };
+            let Ok(values) = arrow_select::take::take(&input(column), &places, None) else {
+                return;
+            };
             piece.push(values);
         }
         let piece: Result<Vec<ArrayRef>, _> = piece
@@ -122,7 +146,11 @@ impl RowOutput {
             .zip(&self.types)
             .map(|(column, of)| {
                 let delivered = arrow_type(of);
-                if *column.data_type() == delivered { Ok(column) } else { arrow_cast::cast(&column, &delivered) }
+                if *column.data_type() == delivered {
+                    Ok(column)
+                } else {
+                    arrow_cast::cast(&column, &delivered)
+                }
             })
             .collect();
         let Ok(piece) = piece else { return };
@@ -143,11 +171,20 @@ impl RowOutput {
         let mut whole = Vec::with_capacity(columns);
         for column in 0..columns {
             let parts: Vec<&dyn Array> = self.pieces.iter().map(|piece| piece[column].as_ref()).collect();
-            whole.push(if let [part] = parts[..] { part.slice(0, part.len()) } else { arrow_select::concat::concat(&parts).ok()? });
+            whole.push(if let [part] = parts[..] {
+                part.slice(0, part.len())
+            } else {
+                arrow_select::concat::concat(&parts).ok()?
+            });
         }
         let wanted = self.wanted();
         if self.order.is_empty() {
-            return Some(whole.into_iter().map(|column| column.slice(0, column.len().min(wanted))).collect());
+            return Some(
+                whole
+                    .into_iter()
+                    .map(|column| column.slice(0, column.len().min(wanted)))
+                    .collect(),
+            );
         }
         let leading = match (whole.first(), self.order.first()) {
             (Some(values), Some((_, descending))) => order::leading(&(Arc::clone(values), *descending), wanted),
@@ -160,8 +197,15 @@ impl RowOutput {
             .map(|(values, (_, descending))| Some((arrow_select::take::take(values, &places, None).ok()?, *descending)))
             .collect();
         let sorted = order::sorted(&keys?, |place| place);
-        places = sorted.into_iter().take(wanted).map(|place| places.value(place)).collect();
-        whole.iter().map(|column| arrow_select::take::take(column, &places, None).ok()).collect()
+        places = sorted
+            .into_iter()
+            .take(wanted)
+            .map(|place| places.value(place))
+            .collect();
+        whole
+            .iter()
+            .map(|column| arrow_select::take::take(column, &places, None).ok())
+            .collect()
     }
 
     /// The rows of the batch, none if there are none; starts the next batch.
@@ -180,7 +224,11 @@ impl RowOutput {
             .zip(self.schema.fields())
             .map(|(column, field)| {
                 let column = column.slice(self.offset, rows - self.offset);
-                if column.data_type() == field.data_type() { Ok(column) } else { arrow_cast::cast(&column, field.data_type()) }
+                if column.data_type() == field.data_type() {
+                    Ok(column)
+                } else {
+                    arrow_cast::cast(&column, field.data_type())
+                }
             })
             .collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows - self.offset));

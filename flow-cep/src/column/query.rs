@@ -26,7 +26,12 @@ pub(crate) enum Window {
     /// `#time(T)`.
     Time { span_ms: i64 },
     /// `#time_batch(T)`, its grid and its keywords.
-    TimeBatch { span_ms: i64, reference_ms: Option<i64>, eager: bool, forced: bool },
+    TimeBatch {
+        span_ms: i64,
+        reference_ms: Option<i64>,
+        eager: bool,
+        forced: bool,
+    },
     /// No window, or `#keepall` with aggregates.
     Whole,
 }
@@ -44,9 +49,17 @@ pub(crate) enum Output {
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     /// One row for each group. `having`, `select` and the order read the columns: first the keys, then the aggregates.
-    Groups { keys: Vec<Scalar>, aggregates: Vec<Aggregate>, having: Option<Scalar>, select: Vec<Scalar> },
+    Groups {
+        keys: Vec<Scalar>,
+        aggregates: Vec<Aggregate>,
+        having: Option<Scalar>,
+        select: Vec<Scalar>,
+    },
     /// The rows themselves. `select` and the order read the columns of the event.
-    Rows { having: Option<Scalar>, select: Vec<Scalar> },
+    Rows {
+        having: Option<Scalar>,
+        select: Vec<Scalar>,
+    },
 }
 
 /// An aggregate over the rows of a group.

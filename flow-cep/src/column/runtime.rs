@@ -51,7 +51,11 @@ impl Inputs {
             }
         }
         let place = |column: usize| self.columns.iter().position(|&known| known == column).unwrap_or(0);
-        let fields: Vec<_> = self.columns.iter().map(|&column| schema.field(column).clone()).collect();
+        let fields: Vec<_> = self
+            .columns
+            .iter()
+            .map(|&column| schema.field(column).clone())
+            .collect();
         self.compiled.push(scalar.remap(place).compile(&Schema::new(fields)));
         self.scalars.push(scalar.clone());
         self.arrays.push(None);
@@ -74,7 +78,9 @@ impl Inputs {
     }
 
     fn mask(&mut self, input: usize, slice: &RecordBatch, times: &[i64]) -> BooleanBuffer {
-        self.masks[input].get_or_insert_with(|| self.compiled[input].mask(slice, times)).clone()
+        self.masks[input]
+            .get_or_insert_with(|| self.compiled[input].mask(slice, times))
+            .clone()
     }
 }
 
@@ -190,20 +196,41 @@ impl Runtime {
                 let output = RowOutput::new(
                     having.as_ref().map(&mut input),
                     select.iter().map(&mut input).collect(),
-                    query.order.iter().map(|(scalar, descending)| (input(scalar), *descending)).collect(),
+                    query
+                        .order
+                        .iter()
+                        .map(|(scalar, descending)| (input(scalar), *descending))
+                        .collect(),
                     (query.limit, query.offset),
-                    query.order.iter().map(|(scalar, _)| scalar).chain(select).map(|scalar| scalar.expr().of.clone()).collect(),
+                    query
+                        .order
+                        .iter()
+                        .map(|(scalar, _)| scalar)
+                        .chain(select)
+                        .map(|scalar| scalar.expr().of.clone())
+                        .collect(),
                     &query.schema,
                 );
                 self.runners[runner].rows.push(RowClient { statement, output });
             }
-            Body::Groups { keys, aggregates, having, select } => {
+            Body::Groups {
+                keys,
+                aggregates,
+                having,
+                select,
+            } => {
                 let atoms: Vec<KeyId> = keys.iter().map(|key| self.atom(key)).collect();
                 let key = self.keys.tuple(&atoms);
                 let grouping = self.grouping(runner, key);
                 let mut columns: Vec<GroupColumn> = atoms.iter().map(|&atom| GroupColumn::Key(atom)).collect();
                 for aggregate in aggregates {
-                    let column = self.aggregate(runner, grouping, &atoms, aggregate.function, aggregate.argument.as_ref());
+                    let column = self.aggregate(
+                        runner,
+                        grouping,
+                        &atoms,
+                        aggregate.function,
+                        aggregate.argument.as_ref(),
+                    );
                     columns.push(column);
                 }
                 let clauses = Clauses {
@@ -215,13 +242,20 @@ impl Runtime {
                     schema: &query.schema,
                 };
                 let key_types = atoms.iter().map(|&atom| self.keys.delivered_type(atom));
-                let types: Vec<DataType> = key_types.chain(aggregates.iter().map(|aggregate| aggregate.of.clone())).collect();
+                let types: Vec<DataType> = key_types
+                    .chain(aggregates.iter().map(|aggregate| aggregate.of.clone()))
+                    .collect();
                 let output = GroupOutput::new(grouping, columns, &types, &clauses);
                 let every_ms = match query.output {
                     Output::Snapshot { every_ms } => Some(every_ms),
                     Output::Batch => None,
                 };
-                self.runners[runner].groups.push(GroupClient { statement, output, every_ms, next_ms: None });
+                self.runners[runner].groups.push(GroupClient {
+                    statement,
+                    output,
+                    every_ms,
+                    next_ms: None,
+                });
             }
         }
         self.find_users();
@@ -229,13 +263,20 @@ impl Runtime {
     }
 
     fn filter(&mut self, conditions: &[Scalar]) -> usize {
-        let mut conditions: Vec<usize> = conditions.iter().map(|scalar| self.inputs.input(scalar, &self.schema)).collect();
+        let mut conditions: Vec<usize> = conditions
+            .iter()
+            .map(|scalar| self.inputs.input(scalar, &self.schema))
+            .collect();
         conditions.sort_unstable();
         conditions.dedup();
         if let Some(filter) = self.filters.iter().position(|filter| filter.conditions == conditions) {
             return filter;
         }
-        self.filters.push(Filter { conditions, mask: None, rows: Rows::All(0) });
+        self.filters.push(Filter {
+            conditions,
+            mask: None,
+            rows: Rows::All(0),
+        });
         self.filters.len() - 1
     }
 
@@ -247,8 +288,19 @@ impl Runtime {
         let (keeping, grid) = match window {
             Window::Time { span_ms } => (Keeping::Sliding { span_ms }, None),
             Window::Whole => (Keeping::Together, None),
-            Window::TimeBatch { span_ms, reference_ms, eager, forced } => {
-                let mut grid = Grid { span_ms, anchor_ms: reference_ms, forced, next_ms: None, last_rows: 0 };
+            Window::TimeBatch {
+                span_ms,
+                reference_ms,
+                eager,
+                forced,
+            } => {
+                let mut grid = Grid {
+                    span_ms,
+                    anchor_ms: reference_ms,
+                    forced,
+                    next_ms: None,
+                    last_rows: 0,
+                };
                 if eager {
                     grid.arrive(now_ms);
                 }
@@ -308,7 +360,12 @@ impl Runtime {
                 number = Some((argument, double));
             }
         }
-        GroupColumn::aggregate(function, &mut self.runners[runner].view.groupings[grouping], number, distinct)
+        GroupColumn::aggregate(
+            function,
+            &mut self.runners[runner].view.groupings[grouping],
+            number,
+            distinct,
+        )
     }
 
     /// Finds out which filters' rows need which keys and numbers.
@@ -341,7 +398,9 @@ impl Runtime {
 
     /// Takes rows in the order of their times.
     pub(crate) fn push(&mut self, batch: &RecordBatch, times: &[i64]) {
-        let Ok(batch) = batch.project(&self.inputs.columns) else { return };
+        let Ok(batch) = batch.project(&self.inputs.columns) else {
+            return;
+        };
         let mut from = 0;
         while from < times.len() {
             let length = SLICE_ROWS.min(times.len() - from);
@@ -395,7 +454,14 @@ impl Runtime {
         for runner in &mut self.runners {
             let rows = &self.filters[runner.filter].rows;
             if rows.len() > 0 || runner.next_ms().is_some_and(|next| next <= times[length - 1]) {
-                runner.run(&mut self.keys, &mut self.inputs, slice, times, rows, &mut self.emissions);
+                runner.run(
+                    &mut self.keys,
+                    &mut self.inputs,
+                    slice,
+                    times,
+                    rows,
+                    &mut self.emissions,
+                );
             }
         }
         self.keys.sweep();
@@ -414,7 +480,11 @@ impl Runtime {
     /// Rows that found no room for their group, and rows that found none in a window, since the last call.
     pub(crate) fn take_refused(&mut self) -> (u64, u64) {
         let groups = self.keys.take_refused();
-        let rows = self.runners.iter_mut().map(|runner| std::mem::take(&mut runner.view.refused)).sum();
+        let rows = self
+            .runners
+            .iter_mut()
+            .map(|runner| std::mem::take(&mut runner.view.refused))
+            .sum();
         (groups, rows)
     }
 
@@ -423,7 +493,11 @@ impl Runtime {
         for runner in &self.runners {
             if let Some(client) = runner.groups.iter().find(|client| client.statement == statement) {
                 let grouping = &runner.view.groupings[client.output.grouping()];
-                let rows = if runner.view.keeping == Keeping::Together { 0 } else { runner.view.rows };
+                let rows = if runner.view.keeping == Keeping::Together {
+                    0
+                } else {
+                    runner.view.rows
+                };
                 return (rows, grouping.index.len());
             }
             if let Some(client) = runner.rows.iter().find(|client| client.statement == statement) {
@@ -462,7 +536,9 @@ fn selection(mask: Option<&BooleanBuffer>, length: usize) -> Rows {
 fn union(filters: &[Filter], users: &[usize], length: usize) -> Rows {
     let mut mask: Option<BooleanBuffer> = None;
     for &user in users {
-        let Some(other) = &filters[user].mask else { return Rows::All(length) };
+        let Some(other) = &filters[user].mask else {
+            return Rows::All(length);
+        };
         mask = Some(match mask {
             Some(mask) => &mask | other,
             None => other.clone(),
@@ -539,7 +615,9 @@ impl Runner {
         span: (usize, usize),
     ) {
         for client in &mut self.rows {
-            client.output.add(&mut |input| inputs.array(input, slice, times), rows, span);
+            client
+                .output
+                .add(&mut |input| inputs.array(input, slice, times), rows, span);
         }
         let numbers: Vec<&Numbers> = self.numbers.iter().map(|&number| &inputs.numbers[number].1).collect();
         self.view.add(keys, times, rows, span, &numbers);
@@ -552,9 +630,17 @@ impl Runner {
             if client.next_ms == Some(due_ms) {
                 client.next_ms = client.every_ms.map(|every| due_ms.saturating_add(every));
                 let grouping = &self.view.groupings[client.output.grouping()];
-                let slots = if grouping.index.key().is_some() { grouping.live() } else { vec![0] };
+                let slots = if grouping.index.key().is_some() {
+                    grouping.live()
+                } else {
+                    vec![0]
+                };
                 let rows = client.output.rows(keys, &self.view, slots);
-                emissions.push(Emission { statement: client.statement, time_ms: due_ms, rows });
+                emissions.push(Emission {
+                    statement: client.statement,
+                    time_ms: due_ms,
+                    rows,
+                });
             }
         }
         if self.grid.as_ref().is_some_and(|grid| grid.next_ms == Some(due_ms)) {
@@ -574,16 +660,28 @@ impl Runner {
         }
         for client in &self.groups {
             let grouping = &self.view.groupings[client.output.grouping()];
-            let slots = if grouping.index.key().is_some() { grouping.held() } else { vec![0] };
+            let slots = if grouping.index.key().is_some() {
+                grouping.held()
+            } else {
+                vec![0]
+            };
             let rows = client.output.rows(keys, &self.view, slots);
             if rows.is_some() || silent {
-                emissions.push(Emission { statement: client.statement, time_ms: due_ms, rows });
+                emissions.push(Emission {
+                    statement: client.statement,
+                    time_ms: due_ms,
+                    rows,
+                });
             }
         }
         for client in &mut self.rows {
             let rows = client.output.finish();
             if rows.is_some() || silent {
-                emissions.push(Emission { statement: client.statement, time_ms: due_ms, rows });
+                emissions.push(Emission {
+                    statement: client.statement,
+                    time_ms: due_ms,
+                    rows,
+                });
             }
         }
         for grouping in &mut self.view.groupings {

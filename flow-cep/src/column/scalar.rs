@@ -19,7 +19,8 @@ impl Scalar {
     pub(crate) fn new(expr: &Expr) -> Option<Self> {
         let mut pure = true;
         rewrite(expr, &mut |expr| {
-            pure &= !matches!(expr.node, Node::Column { stream, .. } if stream != 0) && !matches!(expr.node, Node::Aggregate(_));
+            pure &= !matches!(expr.node, Node::Column { stream, .. } if stream != 0)
+                && !matches!(expr.node, Node::Aggregate(_));
             None
         })?;
         pure.then(|| Self(Arc::new(expr.clone())))
@@ -32,16 +33,20 @@ impl Scalar {
     /// The conditions that must all be true for this one to be.
     pub(crate) fn conjuncts(self) -> Vec<Self> {
         match &self.0.node {
-            Node::And(parts) => {
-                parts.iter().flat_map(|part| Self(Arc::new(part.clone())).conjuncts()).collect()
-            }
+            Node::And(parts) => parts
+                .iter()
+                .flat_map(|part| Self(Arc::new(part.clone())).conjuncts())
+                .collect(),
             _ => vec![self],
         }
     }
 
     /// Compiles the expression for batches of a schema.
     pub(crate) fn compile(&self, schema: &Schema) -> Compiled {
-        Compiled { column: self.as_column(), expr: ColumnExpr::new(&self.0, schema) }
+        Compiled {
+            column: self.as_column(),
+            expr: ColumnExpr::new(&self.0, schema),
+        }
     }
 
     /// The column, if the expression is nothing else.
@@ -66,7 +71,10 @@ impl Scalar {
     /// The same over other places of the columns.
     pub(crate) fn remap(&self, place: impl Fn(usize) -> usize) -> Self {
         let moved = rewrite(&self.0, &mut |expr| match expr.node {
-            Node::Column { stream, column } => Some(Node::Column { stream, column: place(column) }),
+            Node::Column { stream, column } => Some(Node::Column {
+                stream,
+                column: place(column),
+            }),
             _ => None,
         });
         moved.map_or_else(|| self.clone(), |expr| Self(Arc::new(expr)))
@@ -112,7 +120,10 @@ impl Compiled {
 /// than one row or on the clock.
 pub(crate) fn rewrite(expr: &Expr, replace: &mut dyn FnMut(&Expr) -> Option<Node>) -> Option<Expr> {
     if let Some(node) = replace(expr) {
-        return Some(Expr { node, of: expr.of.clone() });
+        return Some(Expr {
+            node,
+            of: expr.of.clone(),
+        });
     }
     let mut boxed = |expr: &Expr| rewrite(expr, replace).map(Box::new);
     let node = match &expr.node {
@@ -129,10 +140,19 @@ pub(crate) fn rewrite(expr: &Expr, replace: &mut dyn FnMut(&Expr) -> Option<Node
         Node::Arithmetic(op, left, right) => Node::Arithmetic(*op, boxed(left)?, boxed(right)?),
         Node::Bits(op, left, right) => Node::Bits(*op, boxed(left)?, boxed(right)?),
         Node::Concat(left, right) => Node::Concat(boxed(left)?, boxed(right)?),
-        Node::InList { operand, list, negated } => {
-            Node::InList { operand: boxed(operand)?, list: rewrite_all(list, replace)?, negated: *negated }
-        }
-        Node::InRange { operand, low, high, low_included, high_included, negated } => Node::InRange {
+        Node::InList { operand, list, negated } => Node::InList {
+            operand: boxed(operand)?,
+            list: rewrite_all(list, replace)?,
+            negated: *negated,
+        },
+        Node::InRange {
+            operand,
+            low,
+            high,
+            low_included,
+            high_included,
+            negated,
+        } => Node::InRange {
             operand: boxed(operand)?,
             low: boxed(low)?,
             high: boxed(high)?,
@@ -140,35 +160,63 @@ pub(crate) fn rewrite(expr: &Expr, replace: &mut dyn FnMut(&Expr) -> Option<Node
             high_included: *high_included,
             negated: *negated,
         },
-        Node::InNetworks { operand, networks, negated } => {
-            Node::InNetworks { operand: boxed(operand)?, networks: networks.clone(), negated: *negated }
-        }
-        Node::Like { operand, pattern, negated } => {
+        Node::InNetworks {
+            operand,
+            networks,
+            negated,
+        } => Node::InNetworks {
+            operand: boxed(operand)?,
+            networks: networks.clone(),
+            negated: *negated,
+        },
+        Node::Like {
+            operand,
+            pattern,
+            negated,
+        } => {
             let operand = boxed(operand)?;
             let pattern = match pattern {
                 LikePattern::Constant(_) => pattern.clone(),
                 LikePattern::Computed(pattern, escape) => LikePattern::Computed(boxed(pattern)?, *escape),
             };
-            Node::Like { operand, pattern, negated: *negated }
+            Node::Like {
+                operand,
+                pattern,
+                negated: *negated,
+            }
         }
-        Node::Regexp { operand, pattern, negated } => {
+        Node::Regexp {
+            operand,
+            pattern,
+            negated,
+        } => {
             let operand = boxed(operand)?;
             let pattern = match pattern {
                 RegexpPattern::Constant(_) => pattern.clone(),
                 RegexpPattern::Computed(pattern) => RegexpPattern::Computed(boxed(pattern)?),
             };
-            Node::Regexp { operand, pattern, negated: *negated }
+            Node::Regexp {
+                operand,
+                pattern,
+                negated: *negated,
+            }
         }
         Node::Case { branches, otherwise } => {
             let branches = branches
                 .iter()
                 .map(|(condition, result)| Some((rewrite(condition, replace)?, rewrite(result, replace)?)))
                 .collect::<Option<_>>()?;
-            Node::Case { branches, otherwise: Box::new(rewrite(otherwise, replace)?) }
+            Node::Case {
+                branches,
+                otherwise: Box::new(rewrite(otherwise, replace)?),
+            }
         }
         _ => return None,
     };
-    Some(Expr { node, of: expr.of.clone() })
+    Some(Expr {
+        node,
+        of: expr.of.clone(),
+    })
 }
 
 fn rewrite_all(parts: &[Expr], replace: &mut dyn FnMut(&Expr) -> Option<Node>) -> Option<Vec<Expr>> {

@@ -57,7 +57,10 @@ struct MembersState {
 impl Runtime {
     /// The state between two pushes.
     pub(crate) fn save(&self) -> RuntimeState {
-        RuntimeState { keys: self.keys.save(), runners: self.runners.iter().map(save_runner).collect() }
+        RuntimeState {
+            keys: self.keys.save(),
+            runners: self.runners.iter().map(save_runner).collect(),
+        }
     }
 
     /// Takes up the state that a runtime of the same statements has saved. None if it does not fit; the runtime must then be
@@ -102,7 +105,11 @@ fn save_grouping(grouping: &Grouping) -> GroupingState {
         free: grouping.index.free.clone(),
         words: grouping.words.clone(),
         members: grouping.members.iter().map(members).collect(),
-        extremes: grouping.extremes.iter().map(|extremes| extremes.queues.clone()).collect(),
+        extremes: grouping
+            .extremes
+            .iter()
+            .map(|extremes| extremes.queues.clone())
+            .collect(),
     }
 }
 
@@ -178,9 +185,10 @@ fn check_chunks(view: &View) -> Option<()> {
         let fits = chunk.start <= length
             && chunk.places.len() == view.groupings.len()
             && chunk.numbers.len() == view.arguments.len()
-            && chunk.numbers.iter().all(|numbers| {
-                numbers.len() == length && (numbers.nulls.is_empty() || numbers.nulls.len() == length)
-            });
+            && chunk
+                .numbers
+                .iter()
+                .all(|numbers| numbers.len() == length && (numbers.nulls.is_empty() || numbers.nulls.len() == length));
         if !fits {
             return None;
         }
@@ -191,8 +199,11 @@ fn check_chunks(view: &View) -> Option<()> {
     }
     for (at, grouping) in view.groupings.iter().enumerate() {
         let mut counted = vec![0_i64; grouping.index.bound()];
-        let mut members: Vec<Vec<u32>> =
-            grouping.members.iter().map(|members| vec![0; members.index.bound()]).collect();
+        let mut members: Vec<Vec<u32>> = grouping
+            .members
+            .iter()
+            .map(|members| vec![0; members.index.bound()])
+            .collect();
         for chunk in &view.chunks {
             let places = &chunk.places[at];
             if places.slots.len() != chunk.times.len() || places.members.len() != members.len() {
@@ -211,7 +222,11 @@ fn check_chunks(view: &View) -> Option<()> {
             }
         }
         let same = (0..grouping.index.bound()).all(|slot| counted[slot] == grouping.words[slot * grouping.stride])
-            && grouping.members.iter().zip(&members).all(|(kept, counts)| kept.counts == *counts);
+            && grouping
+                .members
+                .iter()
+                .zip(&members)
+                .all(|(kept, counts)| kept.counts == *counts);
         if !same {
             return None;
         }

@@ -124,7 +124,11 @@ impl View {
     ) -> usize {
         let time = times[rows.row(from)];
         let fits = |chunk: &Chunk, time: i64| u32::try_from(time - chunk.base_ms).is_ok();
-        if !self.chunks.back().is_some_and(|chunk| chunk.times.len() < CHUNK_ROWS && fits(chunk, time)) {
+        if !self
+            .chunks
+            .back()
+            .is_some_and(|chunk| chunk.times.len() < CHUNK_ROWS && fits(chunk, time))
+        {
             self.chunks.push_back(Chunk {
                 base_ms: time,
                 times: Vec::new(),
@@ -139,7 +143,9 @@ impl View {
             end = from + 1;
         }
         rows.each(from, end, |row| {
-            chunk.times.push(u32::try_from(times[row] - chunk.base_ms).unwrap_or(u32::MAX));
+            chunk
+                .times
+                .push(u32::try_from(times[row] - chunk.base_ms).unwrap_or(u32::MAX));
         });
         for (grouping, places) in self.groupings.iter_mut().zip(&mut chunk.places) {
             grouping.add(keys, rows, (from, end), numbers, self.sequence, places);
@@ -153,7 +159,9 @@ impl View {
 
     /// Takes out the rows that a sliding window no longer holds at a time.
     pub(crate) fn expire(&mut self, keys: &mut Keys, now_ms: i64) {
-        let Keeping::Sliding { span_ms } = self.keeping else { return };
+        let Keeping::Sliding { span_ms } = self.keeping else {
+            return;
+        };
         while let Some(chunk) = self.chunks.front_mut() {
             let last = now_ms.saturating_sub(span_ms).saturating_sub(chunk.base_ms);
             if last < 0 {

@@ -142,7 +142,12 @@ impl Recording {
                 _ => 0,
             };
             let closed = last && talk.proto == 6 && flags & 5 != 0;
-            let told_ms = end_ms + if last && !closed { IDLE_TIMEOUT_MS } else { self.random.below(900) };
+            let told_ms = end_ms
+                + if last && !closed {
+                    IDLE_TIMEOUT_MS
+                } else {
+                    self.random.below(900)
+                };
             let share = |of: i64| (of / pieces).max(1);
             let (src, dst) = (subnet(&talk.src), subnet(&talk.dst));
             let row = format!(
@@ -214,13 +219,31 @@ impl Recording {
         if refused {
             let (src, dst) = (talk.dst.clone(), talk.src.clone());
             let flags = RST_ACK;
-            self.tell(&Talk { src, dst, src_port: dst_port, dst_port: src_port, bytes: 40, flags, ..talk });
+            self.tell(&Talk {
+                src,
+                dst,
+                src_port: dst_port,
+                dst_port: src_port,
+                bytes: 40,
+                flags,
+                ..talk
+            });
         }
     }
 
     /// Packets without a connection, in one direction.
     #[expect(clippy::too_many_arguments, reason = "the fields of a flow")]
-    fn packets(&mut self, src: &str, dst: &str, proto: u8, ports: (u16, u16), start_ms: i64, duration_ms: i64, packets: i64, bytes: i64) {
+    fn packets(
+        &mut self,
+        src: &str,
+        dst: &str,
+        proto: u8,
+        ports: (u16, u16),
+        start_ms: i64,
+        duration_ms: i64,
+        packets: i64,
+        bytes: i64,
+    ) {
         self.tell(&Talk {
             src: src.to_owned(),
             dst: dst.to_owned(),
@@ -238,16 +261,30 @@ impl Recording {
     fn outside(&mut self) -> String {
         // A few hundred servers, the first of them visited most.
         let rank = (300.0 * self.random.unit().powi(3)) as i64;
-        format!("{}.{}.{}.{}", 23 + rank % 150, 7 + rank * 13 % 200, rank * 7 % 250, 10 + rank % 200)
+        format!(
+            "{}.{}.{}.{}",
+            23 + rank % 150,
+            7 + rank * 13 % 200,
+            rank * 7 % 250,
+            10 + rank % 200
+        )
     }
 
     fn stranger(&mut self) -> String {
         let random = &mut self.random;
-        format!("{}.{}.{}.{}", random.between(180, 220), random.below(256), random.below(256), random.between(1, 254))
+        format!(
+            "{}.{}.{}.{}",
+            random.between(180, 220),
+            random.below(256),
+            random.below(256),
+            random.between(1, 254)
+        )
     }
 
     fn background(&mut self) {
-        let offices: Vec<String> = (0..40).map(|host| format!("10.1.{}.{}", 10 + host / 10, 20 + host % 10)).collect();
+        let offices: Vec<String> = (0..40)
+            .map(|host| format!("10.1.{}.{}", 10 + host / 10, 20 + host % 10))
+            .collect();
         let (resolver, files, mail) = ("10.1.0.2", "10.1.0.10", "10.1.1.25");
         for host in &offices {
             let mut now = self.start_ms + self.random.below(60_000);
@@ -261,7 +298,16 @@ impl Recording {
                     if self.random.unit() < 0.3 {
                         let (port, server) = (self.random.port(), self.outside());
                         self.packets(resolver, &server, 17, (port, 53), now, 0, 1, question);
-                        self.packets(&server, resolver, 17, (53, port), now + 20, 0, 1, self.random.0 as i64 % 400 + 500);
+                        self.packets(
+                            &server,
+                            resolver,
+                            17,
+                            (53, port),
+                            now + 20,
+                            0,
+                            1,
+                            self.random.0 as i64 % 400 + 500,
+                        );
                     }
                     let server = self.outside();
                     let (up, down) = (self.random.between(400, 6_000), self.random.between(2_000, 900_000));
@@ -287,19 +333,65 @@ impl Recording {
             }
             let mut now = self.start_ms + self.random.wait(600_000.0);
             while now < self.end_ms {
-                let (up, down) = (self.random.between(2_000, 400_000), self.random.between(2_000, 8_000_000));
+                let (up, down) = (
+                    self.random.between(2_000, 400_000),
+                    self.random.between(2_000, 8_000_000),
+                );
                 self.connection(host, files, 445, now, 20_000, up, down);
                 now += self.random.wait(1_500_000.0);
             }
         }
         // One connection that stays: the exporter tells of it every minute.
-        self.connection("10.1.10.21", "151.101.1.9", 443, self.start_ms + 5_000, self.end_ms - self.start_ms - 90_000, 900_000, 2_000_000);
+        self.connection(
+            "10.1.10.21",
+            "151.101.1.9",
+            443,
+            self.start_ms + 5_000,
+            self.end_ms - self.start_ms - 90_000,
+            900_000,
+            2_000_000,
+        );
         // A shell all day, a download over QUIC, a call.
-        self.connection("10.1.11.22", "10.1.0.11", 22, self.start_ms + 9_000, 5_000_000, 90_000, 900_000);
+        self.connection(
+            "10.1.11.22",
+            "10.1.0.11",
+            22,
+            self.start_ms + 9_000,
+            5_000_000,
+            90_000,
+            900_000,
+        );
         let later = self.start_ms + 1_800_000;
-        self.packets("142.250.3.8", "10.1.12.23", 17, (443, 50_123), later, 240_000, 500_000, 600_000_000);
-        self.packets("10.1.13.24", "198.51.100.7", 17, (50_000, 3_478), later, 1_500_000, 75_000, 15_000_000);
-        self.packets("198.51.100.7", "10.1.13.24", 17, (3_478, 50_000), later, 1_500_000, 75_000, 60_000_000);
+        self.packets(
+            "142.250.3.8",
+            "10.1.12.23",
+            17,
+            (443, 50_123),
+            later,
+            240_000,
+            500_000,
+            600_000_000,
+        );
+        self.packets(
+            "10.1.13.24",
+            "198.51.100.7",
+            17,
+            (50_000, 3_478),
+            later,
+            1_500_000,
+            75_000,
+            15_000_000,
+        );
+        self.packets(
+            "198.51.100.7",
+            "10.1.13.24",
+            17,
+            (3_478, 50_000),
+            later,
+            1_500_000,
+            75_000,
+            60_000_000,
+        );
         // The mail server sends; monitoring pings; management opens shells; a server sends its backup out.
         let mut now = self.start_ms;
         while now < self.end_ms {
@@ -314,11 +406,27 @@ impl Recording {
                 self.packets(host, "10.1.2.5", 1, (0, 0), now, 4_000, 5, 420);
             }
             for host in 0..15 {
-                self.connection("10.1.3.9", &format!("10.1.0.{}", 20 + host), 22, now, 4_000, 3_000, 5_000);
+                self.connection(
+                    "10.1.3.9",
+                    &format!("10.1.0.{}", 20 + host),
+                    22,
+                    now,
+                    4_000,
+                    3_000,
+                    5_000,
+                );
             }
             now += 300_000;
         }
-        self.connection("10.1.4.8", "52.10.20.30", 443, self.start_ms + 600_000, 500_000, 900_000_000, 1_000_000);
+        self.connection(
+            "10.1.4.8",
+            "52.10.20.30",
+            443,
+            self.start_ms + 600_000,
+            500_000,
+            900_000_000,
+            1_000_000,
+        );
         // A program that asks for news whenever it likes, and one file sharer whose peers are often gone.
         let mut now = self.start_ms;
         while now < self.end_ms {
@@ -348,7 +456,10 @@ impl Recording {
             self.label("scan_horizontal", scanner);
             self.label("scan_slow", scanner);
         }
-        for (scanner, target, ports, gap_ms) in [("10.1.11.28", "10.1.0.10", 1_000, 10), ("198.51.100.66", "10.1.0.11", 300, 400)] {
+        for (scanner, target, ports, gap_ms) in [
+            ("10.1.11.28", "10.1.0.10", 1_000, 10),
+            ("198.51.100.66", "10.1.0.11", 300, 400),
+        ] {
             let mut now = at(self, 55);
             for port in 1..=ports {
                 self.attempt(scanner, target, port, now, true);
@@ -389,9 +500,11 @@ impl Recording {
         }
 
         // Malware that calls home: by the clock, with a tenth and with a quarter of jitter.
-        for (bot, master, period_ms, jitter) in
-            [("10.1.10.23", "185.20.30.40", 60_000, 0.02), ("10.1.11.25", "185.20.30.41", 300_000, 0.1), ("10.1.12.29", "185.20.30.42", 120_000, 0.25)]
-        {
+        for (bot, master, period_ms, jitter) in [
+            ("10.1.10.23", "185.20.30.40", 60_000, 0.02),
+            ("10.1.11.25", "185.20.30.41", 300_000, 0.1),
+            ("10.1.12.29", "185.20.30.42", 120_000, 0.25),
+        ] {
             let mut now = at(self, 3);
             while now < self.end_ms {
                 let up = self.random.between(280, 340);
@@ -410,13 +523,40 @@ impl Recording {
         }
         self.label("flood_syn", "10.1.0.80");
         let now = at(self, 85);
-        self.packets("10.1.10.28", "77.75.76.77", 17, (40_000, 80), now, 100_000, 400_000, 400_000_000);
+        self.packets(
+            "10.1.10.28",
+            "77.75.76.77",
+            17,
+            (40_000, 80),
+            now,
+            100_000,
+            400_000,
+            400_000_000,
+        );
         self.label("flood_udp", "10.1.10.28");
-        self.packets("10.1.11.29", "77.75.76.78", 1, (0, 2_048), now, 180_000, 90_000, 95_000_000);
+        self.packets(
+            "10.1.11.29",
+            "77.75.76.78",
+            1,
+            (0, 2_048),
+            now,
+            180_000,
+            90_000,
+            95_000_000,
+        );
         self.label("flood_icmp", "10.1.11.29");
         for reflector in 0..60 {
             let server = format!("91.10.{}.53", reflector);
-            self.packets(&server, "10.1.0.81", 17, (if reflector % 2 == 0 { 53 } else { 123 }, 3_333), now, 20_000, 400, 480_000);
+            self.packets(
+                &server,
+                "10.1.0.81",
+                17,
+                (if reflector % 2 == 0 { 53 } else { 123 }, 3_333),
+                now,
+                20_000,
+                400,
+                480_000,
+            );
         }
         self.label("amplification", "10.1.0.81");
 
@@ -424,8 +564,26 @@ impl Recording {
         let now = at(self, 60);
         for question in 0..2_000 {
             let (port, bytes) = (self.random.port(), self.random.between(180, 250));
-            self.packets("10.1.12.24", "10.1.0.2", 17, (port, 53), now + question * 200, 0, 1, bytes);
-            self.packets("10.1.0.2", "10.1.12.24", 17, (53, port), now + question * 200 + 9, 0, 1, 300);
+            self.packets(
+                "10.1.12.24",
+                "10.1.0.2",
+                17,
+                (port, 53),
+                now + question * 200,
+                0,
+                1,
+                bytes,
+            );
+            self.packets(
+                "10.1.0.2",
+                "10.1.12.24",
+                17,
+                (53, port),
+                now + question * 200 + 9,
+                0,
+                1,
+                300,
+            );
         }
         self.label("dns_tunnel", "10.1.12.24");
         let start = at(self, 62);
@@ -438,7 +596,15 @@ impl Recording {
         self.label("new_service", "10.1.10.24");
         let server = self.outside();
         self.connection("10.1.14.40", &server, 443, at(self, 1), 2_000, 900, 9_000);
-        self.connection("10.1.14.40", "185.33.3.3", 443, self.end_ms - 10 * minute, 2_000, 900, 9_000);
+        self.connection(
+            "10.1.14.40",
+            "185.33.3.3",
+            443,
+            self.end_ms - 10 * minute,
+            2_000,
+            900,
+            9_000,
+        );
         self.label("awakened", "10.1.14.40");
 
         // Mail to everybody, and an intruder who goes from host to host.
@@ -449,8 +615,13 @@ impl Recording {
         }
         self.label("spam", "10.1.10.29");
         self.label("bot", "10.1.10.29");
-        for (step, (from, to, port)) in
-            [("10.1.10.22", "10.1.11.21", 3_389), ("10.1.11.21", "10.1.12.21", 445), ("10.1.12.21", "10.1.0.12", 22)].into_iter().enumerate()
+        for (step, (from, to, port)) in [
+            ("10.1.10.22", "10.1.11.21", 3_389),
+            ("10.1.11.21", "10.1.12.21", 445),
+            ("10.1.12.21", "10.1.0.12", 22),
+        ]
+        .into_iter()
+        .enumerate()
         {
             let start = at(self, 110 + 4 * step as i64);
             self.connection(from, to, port, start, 90_000, 60_000, 200_000);

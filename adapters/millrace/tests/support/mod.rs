@@ -1,6 +1,12 @@
 //! Runs the real process, and reads what it has stored.
 
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "shared by tests that each use a part, and stop at the first surprise")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "shared by tests that each use a part, and stop at the first surprise"
+)]
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -58,15 +64,38 @@ impl Millrace {
             out.read_line(&mut line).unwrap();
             line
         };
-        let listening = line().trim().rsplit(' ').next().unwrap().parse().expect("it says where it listens");
-        let page = line().trim().trim_end_matches('/').rsplit('/').next().unwrap().parse().unwrap();
-        Self { child, out, listening, page }
+        let listening = line()
+            .trim()
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .expect("it says where it listens");
+        let page = line()
+            .trim()
+            .trim_end_matches('/')
+            .rsplit('/')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap();
+        Self {
+            child,
+            out,
+            listening,
+            page,
+        }
     }
 
     /// Asks the page for a path.
     pub(crate) fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.page).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.page).unwrap();
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.page
+        )
+        .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -78,7 +107,10 @@ impl Millrace {
     pub(crate) fn wait_past(&self, time_ms: i64) {
         for _ in 0..6000 {
             let metrics = self.get("/metrics");
-            let line = metrics.lines().find_map(|line| line.strip_prefix("flow_stream_time_timestamp_seconds ")).unwrap();
+            let line = metrics
+                .lines()
+                .find_map(|line| line.strip_prefix("flow_stream_time_timestamp_seconds "))
+                .unwrap();
             if line.parse::<f64>().unwrap() * 1000.0 > time_ms as f64 {
                 return;
             }
@@ -91,7 +123,10 @@ impl Millrace {
     pub(crate) fn probes_with_flows(&self) -> serde_json::Value {
         for _ in 0..600 {
             let probes: serde_json::Value = serde_json::from_str(&self.get("/api/probes")).unwrap();
-            if probes[0]["exporters"].as_array().is_some_and(|exporters| !exporters.is_empty()) {
+            if probes[0]["exporters"]
+                .as_array()
+                .is_some_and(|exporters| !exporters.is_empty())
+            {
                 return probes;
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -124,9 +159,17 @@ pub(crate) fn stored(data: &Path) -> Vec<String> {
     let manifest = fs::read_to_string(data.join("flows/manifest.jsonl")).unwrap();
     let mut flows = Vec::new();
     for path in parquet_files(&data.join("flows")) {
-        let name = path.strip_prefix(data.join("flows")).unwrap().to_str().unwrap().to_owned();
+        let name = path
+            .strip_prefix(data.join("flows"))
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .to_owned();
         assert!(manifest.contains(&name), "{name} is not in the manifest");
-        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap().build().unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap())
+            .unwrap()
+            .build()
+            .unwrap();
         for batch in reader {
             flows.extend(rows(&batch.unwrap()));
         }
@@ -136,16 +179,30 @@ pub(crate) fn stored(data: &Path) -> Vec<String> {
 }
 
 fn rows(batch: &RecordBatch) -> Vec<String> {
-    let columns = ["probe", "bundle", "row", "time", "src_addr", "dst_addr", "src_port", "dst_port", "bytes", "packets"];
+    let columns = [
+        "probe", "bundle", "row", "time", "src_addr", "dst_addr", "src_port", "dst_port", "bytes", "packets",
+    ];
     let columns = columns.map(|name| {
         let column = batch.column_by_name(name).unwrap();
         // As a number: without a time zone database UTC has no text form.
-        if name == "time" { cast(column, &DataType::Int64).unwrap() } else { column.clone() }
+        if name == "time" {
+            cast(column, &DataType::Int64).unwrap()
+        } else {
+            column.clone()
+        }
     });
     let options = FormatOptions::default();
-    let columns = columns.each_ref().map(|column| ArrayFormatter::try_new(column, &options).unwrap());
+    let columns = columns
+        .each_ref()
+        .map(|column| ArrayFormatter::try_new(column, &options).unwrap());
     (0..batch.num_rows())
-        .map(|row| columns.iter().map(|column| column.value(row).to_string()).collect::<Vec<_>>().join(" "))
+        .map(|row| {
+            columns
+                .iter()
+                .map(|column| column.value(row).to_string())
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
         .collect()
 }
 
@@ -184,7 +241,11 @@ pub(crate) fn copy(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();
         let target = to.join(path.file_name().unwrap());
-        if path.is_dir() { copy(&path, &target) } else { fs::copy(&path, &target).map(|_| ()).unwrap() }
+        if path.is_dir() {
+            copy(&path, &target)
+        } else {
+            fs::copy(&path, &target).map(|_| ()).unwrap()
+        }
     }
 }
 
@@ -192,7 +253,10 @@ pub(crate) fn copy(from: &Path, to: &Path) {
 pub(crate) fn totals(data: &Path) -> (u64, u64, u64) {
     let flows = stored(data);
     let sum = |column: usize| {
-        flows.iter().map(|flow| flow.split(' ').nth(column).unwrap().parse::<u64>().unwrap()).sum()
+        flows
+            .iter()
+            .map(|flow| flow.split(' ').nth(column).unwrap().parse::<u64>().unwrap())
+            .sum()
     };
     let columns = flows.first().map_or(0, |flow| flow.split(' ').count());
     if columns == 0 {
