@@ -13,13 +13,13 @@ CREATE OR REPLACE MACRO committed(folder) AS TABLE
     SELECT folder || '/' || added.path AS path, added.rows AS rows, added.bytes AS bytes
     FROM (
         SELECT unnest("add") AS added, number
-        FROM read_json(folder || '/manifest.jsonl', format = 'newline_delimited', ignore_errors = true, columns = {
+        FROM read_json(folder || '/_manifest.jsonl', format = 'newline_delimited', ignore_errors = true, columns = {
             number: 'BIGINT',
             add: 'STRUCT(path VARCHAR, rows BIGINT, bytes BIGINT, first_ms BIGINT, last_ms BIGINT)[]'})
     )
     WHERE added.path NOT IN (
         SELECT unnest(remove)
-        FROM read_json(folder || '/manifest.jsonl', format = 'newline_delimited', ignore_errors = true,
+        FROM read_json(folder || '/_manifest.jsonl', format = 'newline_delimited', ignore_errors = true,
                        columns = {remove: 'VARCHAR[]'})
     );
 

@@ -19,9 +19,9 @@ use nix::fcntl::{Flock, FlockArg};
 use crate::error::Error;
 
 /// Name of the manifest in the dataset.
-const MANIFEST: &str = "manifest.jsonl";
+const MANIFEST: &str = "_manifest.jsonl";
 /// Name of the manifest while it is being replaced.
-const MANIFEST_NEXT: &str = ".manifest.next";
+const MANIFEST_NEXT: &str = "_manifest.next";
 /// Held locked while the dataset is open.
 const LOCK: &str = ".lock";
 /// Given up when the disk is so full that not even the line that makes room can be written.

@@ -25,7 +25,7 @@ pub enum Error {
     },
     /// There are Parquet files, but no manifest that tells which of them count.
     #[error(
-        "{} holds Parquet files ({}) but no manifest: restore manifest.jsonl, or move the files away",
+        "{} holds Parquet files ({}) but no manifest: restore _manifest.jsonl, or move the files away",
         path.display(), example.display()
     )]
     NoManifest {

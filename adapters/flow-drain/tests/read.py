@@ -28,7 +28,7 @@ db.execute(f"SELECT {columns} FROM flows('{folder}')")
 print(json.dumps(dict(zip([column[0] for column in db.description], db.fetchone()))))
 committed = db.execute(f"SELECT sum(rows)::BIGINT, count(*) FROM committed('{folder}')").fetchone()
 
-table = ds.dataset(folder, partitioning="hive", exclude_invalid_files=True).to_table()
+table = ds.dataset(folder, partitioning="hive").to_table()
 total = lambda name: pc.sum(table[name]).as_py() or 0
 set_ = lambda name: len(table) - table[name].null_count
 text = lambda name: table[name].cast("string")

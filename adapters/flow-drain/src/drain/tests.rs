@@ -387,7 +387,7 @@ fn files_without_a_manifest_are_not_touched() {
     let mut drain = open(&path);
     work(&mut drain).unwrap();
     drop(drain);
-    fs::remove_file(path.join("manifest.jsonl")).unwrap();
+    fs::remove_file(path.join("_manifest.jsonl")).unwrap();
     let error = Drain::open(&path, Options::default()).unwrap_err();
     assert!(matches!(error, Error::NoManifest { .. }), "{error}");
     assert_eq!(globbed(&path), expected(1..=6));

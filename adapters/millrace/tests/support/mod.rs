@@ -156,7 +156,7 @@ impl Millrace {
 
 /// All flows of a dataset that its manifest names, as text with their place, sorted.
 pub(crate) fn stored(data: &Path) -> Vec<String> {
-    let manifest = fs::read_to_string(data.join("flows/manifest.jsonl")).unwrap();
+    let manifest = fs::read_to_string(data.join("flows/_manifest.jsonl")).unwrap();
     let mut flows = Vec::new();
     for path in parquet_files(&data.join("flows")) {
         let name = path
