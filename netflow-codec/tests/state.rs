@@ -1,4 +1,5 @@
 //! What outlives a datagram: templates, sets that wait for one, sampling, snapshots.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::SocketAddr;
 
