@@ -132,6 +132,14 @@ fn the_messages_are_esper_s_in_kind() {
             "a window's length must be longer than nothing",
         ),
         (
+            "select srcIp, window(bytes) as v from Flow group by srcIp",
+            "The 'window' aggregation function requires that the aggregated events provide a remove stream",
+        ),
+        (
+            "select countever(distinct bytes) as v from Flow#length(4)",
+            "Failed to validate select-clause expression 'countever(distinct bytes)': Aggregation function 'countever'",
+        ),
+        (
             "context Nope select * from Flow",
             "Context by name 'Nope' could not be found",
         ),

@@ -140,6 +140,11 @@ fn refusals_name_the_thing_and_say_what_to_write() {
             "splitting a stream",
             "one statement for each",
         ),
+        (
+            "select * from pattern [every timer:at(*/5, *, *, *, *)]",
+            "a cron schedule",
+            "timer:interval",
+        ),
         ("select ? from A", "a substitution parameter", "constant"),
     ] {
         let error = error(text);

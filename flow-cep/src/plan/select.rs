@@ -82,6 +82,16 @@ pub(super) fn select(catalog: &Catalog, context: Option<CatalogId>, syntax: &Sel
         }
     }
     if windowless(&streams) && match_recognize.is_none() {
+        if binder
+            .aggregates
+            .iter()
+            .any(|aggregate| aggregate.function == AggregateFunction::Window)
+        {
+            return Err(Fault::invalid(
+                syntax.span,
+                "The 'window' aggregation function requires that the aggregated events provide a remove stream; Please define a data window onto the stream or use 'firstever', 'lastever' or 'nth' instead",
+            ));
+        }
         // Without a window nothing leaves: Esper takes the first and last ever, which pass over nulls.
         for aggregate in &mut binder.aggregates {
             aggregate.function = match aggregate.function {

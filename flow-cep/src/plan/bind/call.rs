@@ -477,6 +477,12 @@ impl Binder<'_> {
         }
         let of = match function {
             AggregateFunction::Count | AggregateFunction::CountEver => {
+                if call.distinct && function == AggregateFunction::CountEver {
+                    return Err(Fault::invalid(
+                        span,
+                        "Aggregation function 'countever' does not allow distinct",
+                    ));
+                }
                 if wildcard && call.distinct {
                     return Err(Fault::invalid(
                         span,

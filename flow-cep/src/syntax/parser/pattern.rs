@@ -234,6 +234,14 @@ impl Parser<'_> {
     pub(super) fn cron(&mut self) -> Result<Vec<crate::syntax::ast::Expr>> {
         self.list(|parser| {
             let span = parser.span();
+            // Schedules are refused when planned; steps and lists of theirs already here.
+            if parser.is_symbol("[") || (parser.is_symbol("*") && parser.is_symbol_at(1, "/")) {
+                return Err(Fault::unsupported(
+                    span,
+                    "a cron schedule",
+                    "use 'timer:interval(T)' or 'output every T'",
+                ));
+            }
             if parser.take_symbol("*") {
                 return Ok(super::expr(crate::syntax::ast::ExprKind::Literal(Value::Null), span));
             }
