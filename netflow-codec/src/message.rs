@@ -436,11 +436,18 @@ impl Stride {
     /// Folds over the field of every record, its width known to the compiler.
     #[inline]
     fn fold<const WIDTH: usize, B>(self, body: &[u8], init: B, mut f: impl FnMut(B, [u8; WIDTH]) -> B) -> B {
-        body.chunks_exact(self.stride).fold(init, |folded, record| {
-            // A template's fields lie within its records, so the bytes are there.
-            let bytes = record.get(self.offset..).and_then(|rest| rest.first_chunk()).copied();
-            f(folded, bytes.unwrap_or([0; WIDTH]))
-        })
+        let records = body.chunks_exact(self.stride);
+        let end = self.offset.saturating_add(WIDTH);
+        let mut folded = init;
+        // Walking side by side with a count needs no check in each step; the check of the place is made before the loop.
+        let count = records.len();
+        for (record, _) in records.zip(0..count) {
+            let Some(bytes) = record.get(self.offset..end).and_then(|field| field.first_chunk()) else {
+                break;
+            };
+            folded = f(folded, *bytes);
+        }
+        folded
     }
 }
 

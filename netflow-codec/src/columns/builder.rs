@@ -336,8 +336,14 @@ trait Fields {
     /// Appends a field as unsigned integers.
     fn unsigned<T: Narrow>(&self, layout: &Layout, field: Needed, into: &mut Vec<T>);
 
-    /// Appends what a function makes of a field that is 4 bytes long; false if it is not in all rows.
-    fn words<T>(&self, layout: &Layout, field: Needed, into: &mut Vec<T>, make: impl Fn([u8; 4]) -> T) -> bool;
+    /// Appends what a function makes of a field that is so many bytes long; false if it is not in all rows.
+    fn arrays<const WIDTH: usize, T>(
+        &self,
+        layout: &Layout,
+        field: Needed,
+        into: &mut Vec<T>,
+        make: impl Fn([u8; WIDTH]) -> T,
+    ) -> bool;
 }
 
 /// All records of a set, all of one length.
@@ -361,12 +367,8 @@ impl Strided<'_> {
     fn extend<const WIDTH: usize, T>(&self, offset: usize, into: &mut Vec<T>, make: impl Fn([u8; WIDTH]) -> T) {
         // A template's fields lie within its records, so the bytes are there.
         into.extend(self.body.chunks_exact(self.stride).map(|record| {
-            let bytes = record
-                .get(offset..)
-                .and_then(|rest| rest.first_chunk())
-                .copied()
-                .unwrap_or([0; WIDTH]);
-            make(bytes)
+            let bytes = record.get(offset..).and_then(|rest| rest.first_chunk()).copied();
+            make(bytes.unwrap_or([0; WIDTH]))
         }));
     }
 }
@@ -391,12 +393,18 @@ impl Fields for Strided<'_> {
         }
     }
 
-    fn words<T>(&self, layout: &Layout, field: Needed, into: &mut Vec<T>, make: impl Fn([u8; 4]) -> T) -> bool {
+    fn arrays<const WIDTH: usize, T>(
+        &self,
+        layout: &Layout,
+        field: Needed,
+        into: &mut Vec<T>,
+        make: impl Fn([u8; WIDTH]) -> T,
+    ) -> bool {
         let (offset, length) = self.place(layout, field);
-        if length == 4 {
-            self.extend::<4, T>(offset, into, make);
+        if length == WIDTH {
+            self.extend(offset, into, make);
         }
-        length == 4
+        length == WIDTH
     }
 }
 
@@ -417,7 +425,13 @@ impl Fields for Picked<'_> {
         into.extend(self.bytes(layout, field).map(|bytes| T::narrow(wide(bytes))));
     }
 
-    fn words<T>(&self, _: &Layout, _: Needed, _: &mut Vec<T>, _: impl Fn([u8; 4]) -> T) -> bool {
+    fn arrays<const WIDTH: usize, T>(
+        &self,
+        _: &Layout,
+        _: Needed,
+        _: &mut Vec<T>,
+        _: impl Fn([u8; WIDTH]) -> T,
+    ) -> bool {
         false
     }
 }
@@ -568,7 +582,7 @@ fn addresses(layout: &Layout, fields: &impl Fields, candidates: &[Needed], value
         return;
     };
     let start = values.len();
-    if !fields.words(layout, *first, values, mapped) {
+    if !fields.arrays(layout, *first, values, mapped) {
         values.extend(
             fields
                 .bytes(layout, *first)
@@ -605,17 +619,31 @@ fn append_moments(
     let start = values.len();
     let end = start.saturating_add(rows);
     let export_ms = header.export_time_ms;
-    // What v5 and v9 exporters send.
-    if let Some(Moment::At {
-        field,
-        unit: TimeUnit::Uptime,
-    }) = moments.first()
-        && let Some(uptime_ms) = header.uptime_ms
-        && fields.words(layout, *field, values, |bytes| {
+    // What most exporters send: uptimes in v5 and v9, milliseconds in IPFIX.
+    let whole = match (moments.first(), header.uptime_ms) {
+        (
+            Some(Moment::At {
+                field,
+                unit: TimeUnit::Uptime,
+            }),
+            Some(uptime_ms),
+        ) => fields.arrays(layout, *field, values, |bytes| {
             let age = uptime_ms.wrapping_sub(u32::from_be_bytes(bytes)).cast_signed();
             export_ms.wrapping_sub(i64::from(age))
-        })
-    {
+        }),
+        (
+            Some(Moment::At {
+                field,
+                unit: TimeUnit::Milliseconds,
+            }),
+            _,
+        ) => fields.arrays(layout, *field, values, |bytes| match i64::from_be_bytes(bytes) {
+            ..=0 => MISSING,
+            ms => ms,
+        }),
+        _ => false,
+    };
+    if whole && !values.get(start..).unwrap_or_default().contains(&MISSING) {
         return;
     }
     values.resize(end, MISSING);
@@ -707,6 +735,13 @@ fn moment_ms(unit: TimeUnit, bytes: &[u8], header: &Header, init: Option<i64>) -
 fn icmp_ports(layout: &Layout, fields: &impl Fields, icmp: &Icmp, ports: &mut [u16]) {
     const ICMP: u64 = 1;
     const ICMP_V6: u64 = 58;
+    let is_icmp = |bytes: &[u8]| matches!(unsigned(bytes), Some(ICMP | ICMP_V6));
+    if icmp
+        .protocol
+        .is_some_and(|field| !fields.bytes(layout, field).any(is_icmp))
+    {
+        return;
+    }
     let mut protocols = icmp.protocol.map(|field| fields.bytes(layout, field));
     let mut column = |field: Option<Needed>| field.map(|field| fields.bytes(layout, field));
     let mut together = icmp.together.map(&mut column);
