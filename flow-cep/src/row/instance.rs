@@ -435,25 +435,23 @@ impl Instance {
             let mut changes: Vec<Change> = Vec::new();
             changes.resize_with(self.windows.len(), Change::default);
             let mut any = false;
-            for stream in 0..self.windows.len() {
+            for (stream, change) in changes.iter_mut().enumerate() {
                 if let SourcePlan::Events(filter) = &select.plan.streams[stream].source
                     && event_passes(filter, event_type, event, self.env(select, world))
                 {
                     let row = Row::One(event.clone());
-                    self.enter_window(select, stream, &row, world, &mut changes[stream]);
+                    self.enter_window(select, stream, &row, world, change);
                     any = true;
                 }
             }
             if any {
-                self.joined(select, &mut changes, world, sink);
+                self.joined(select, &changes, world, sink);
             }
             return;
         }
         match select.plan.streams.first().map(|stream| &stream.source) {
-            Some(SourcePlan::Events(_)) => {
-                if passes {
-                    self.arrive(select, &Row::One(event.clone()), world, sink);
-                }
+            Some(SourcePlan::Events(_)) if passes => {
+                self.arrive(select, &Row::One(event.clone()), world, sink);
             }
             Some(SourcePlan::Pattern(_)) => {
                 let mut state = self.patterns[0].take();
@@ -537,7 +535,7 @@ impl Instance {
     ) {
         let mut changes: Vec<Change> = Vec::new();
         changes.resize_with(self.windows.len(), Change::default);
-        for stream in 0..self.windows.len() {
+        for (stream, change) in changes.iter_mut().enumerate() {
             let SourcePlan::NamedWindow { window, conditions } = &select.plan.streams[stream].source else {
                 continue;
             };
@@ -553,10 +551,9 @@ impl Instance {
             let old: Vec<Row> = old.iter().filter(passes).cloned().collect();
             if select.plan.streams[stream].window.is_some() {
                 for row in &new {
-                    self.enter_window(select, stream, row, world, &mut changes[stream]);
+                    self.enter_window(select, stream, row, world, change);
                 }
             } else if !new.is_empty() || !old.is_empty() {
-                let change = &mut changes[stream];
                 change.updated = true;
                 change.new = new;
                 change.old = old;
@@ -566,14 +563,14 @@ impl Instance {
             return;
         }
         if select.join.is_some() {
-            self.joined(select, &mut changes, world, sink);
+            self.joined(select, &changes, world, sink);
         } else if let Some(change) = changes.first() {
             self.pass(select, &change.new, &change.old, world, sink);
         }
     }
 
     /// The streams of a join have changed.
-    fn joined(&mut self, select: &Select, changes: &mut [Change], world: World<'_>, sink: &mut Sink) {
+    fn joined(&mut self, select: &Select, changes: &[Change], world: World<'_>, sink: &mut Sink) {
         let (Some(plan), Some(mut state)) = (&select.join, self.join.take()) else {
             return;
         };
@@ -787,7 +784,7 @@ impl Instance {
     ) {
         match output.when {
             OutputMoment::EveryMs(ms) => {
-                self.output.due.get_or_insert(world.now_ms + ms.max(1));
+                self.output.due.get_or_insert_with(|| world.now_ms + ms.max(1));
             }
             OutputMoment::EveryEvents(events) => {
                 self.output.new_count += new_rows as u64;
@@ -922,7 +919,7 @@ impl Instance {
         }
         if changes.iter().any(|change| change.updated) {
             if select.join.is_some() {
-                self.joined(select, &mut changes, world, sink);
+                self.joined(select, &changes, world, sink);
             } else if let Some(change) = changes.first() {
                 self.pass(select, &change.new, &change.old, world, sink);
             }

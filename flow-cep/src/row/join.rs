@@ -235,19 +235,11 @@ impl JoinState {
             if let (Some(part), Some(event)) = (parts.get_mut(stream), row.event(0)) {
                 *part = Part::One(event.clone());
             }
-            self.extend(plan, env, windows, &plan.steps[stream], parts, into);
+            self.extend(env, windows, &plan.steps[stream], parts, into);
         }
     }
 
-    fn extend(
-        &self,
-        plan: &JoinPlan,
-        env: Env<'_>,
-        windows: &[Option<Window>],
-        steps: &[Step],
-        parts: Vec<Part>,
-        into: &mut Vec<Row>,
-    ) {
+    fn extend(&self, env: Env<'_>, windows: &[Option<Window>], steps: &[Step], parts: Vec<Part>, into: &mut Vec<Row>) {
         let Some((step, rest)) = steps.split_first() else {
             into.push(Row::Parts(identity(&parts), parts.into()));
             return;
@@ -282,10 +274,10 @@ impl JoinState {
                 }
             }
             found = true;
-            self.extend(plan, env, windows, rest, extended, into);
+            self.extend(env, windows, rest, extended, into);
         }
         if !found && step.optional {
-            self.extend(plan, env, windows, rest, parts, into);
+            self.extend(env, windows, rest, parts, into);
         }
     }
 }

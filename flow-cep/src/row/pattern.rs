@@ -785,12 +785,10 @@ impl PatternState {
                 }
                 self.become_true(m, own_parent, id, tags, ended);
             }
-            (Node::Not(_), Kind::Not(child)) => {
-                if ended {
-                    *child = None;
-                    self.quit(m, id);
-                    self.become_false(m, own_parent, id);
-                }
+            (Node::Not(_), Kind::Not(child)) if ended => {
+                *child = None;
+                self.quit(m, id);
+                self.become_false(m, own_parent, id);
             }
             (node, Kind::Guard { child, due, matches }) => {
                 let had_quit = child.is_none();

@@ -306,8 +306,8 @@ impl Runtime {
     }
 
     fn begin(&mut self, used_contexts: &[bool]) {
-        for at in 0..self.contexts.len() {
-            if used_contexts[at] {
+        for (at, used) in used_contexts.iter().enumerate() {
+            if *used {
                 let transition = self.contexts[at].begin(Env::plain(self.now_ms, &self.shapes, &self.shared, None));
                 self.apply_transition(at, transition);
                 self.schedule_context(at);
@@ -576,7 +576,8 @@ impl Runtime {
     /// Notes a statement that may have something to give.
     fn touch(&mut self, at: usize) {
         let sink = &self.statements[at].sink;
-        if !(sink.results.is_empty() && sink.inserts.is_empty()) && !self.touched.contains(&at) {
+        let nothing = sink.results.is_empty() && sink.inserts.is_empty();
+        if !nothing && !self.touched.contains(&at) {
             self.touched.push(at);
         }
     }

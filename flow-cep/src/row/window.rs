@@ -268,23 +268,17 @@ impl Window {
                 entries.push_back((now, row.clone()));
                 pass(row, change);
             }
-            (WindowPlan::FirstEvent, Self::Queue { entries, .. }) => {
-                if entries.is_empty() {
-                    entries.push_back((now, row.clone()));
-                    pass(row, change);
-                }
+            (WindowPlan::FirstEvent, Self::Queue { entries, .. }) if entries.is_empty() => {
+                entries.push_back((now, row.clone()));
+                pass(row, change);
             }
-            (WindowPlan::FirstLength(length), Self::Queue { entries, .. }) => {
-                if (entries.len() as u64) < *length {
-                    entries.push_back((now, row.clone()));
-                    pass(row, change);
-                }
+            (WindowPlan::FirstLength(length), Self::Queue { entries, .. }) if (entries.len() as u64) < *length => {
+                entries.push_back((now, row.clone()));
+                pass(row, change);
             }
-            (WindowPlan::FirstTime(ms), Self::Queue { entries, since, .. }) => {
-                if now < *since + ms {
-                    entries.push_back((now, row.clone()));
-                    pass(row, change);
-                }
+            (WindowPlan::FirstTime(ms), Self::Queue { entries, since, .. }) if now < *since + ms => {
+                entries.push_back((now, row.clone()));
+                pass(row, change);
             }
             (
                 WindowPlan::TimeBatch { ms, .. },
@@ -398,7 +392,7 @@ impl Window {
                 let Some(time) = moment.long(time, row) else { return };
                 keep_until(time, row, now, rows, due, change);
             }
-            // `new` has made the window by the same plan.
+            // A row that does not enter; `new` has made the window by the same plan.
             _ => {}
         }
     }
