@@ -76,6 +76,15 @@ fn value_agrees(given: &Value, wanted: &Json) -> bool {
                     .zip(wanted)
                     .all(|(given, wanted)| value_agrees(given, wanted))
         }
+        // A whole row as a value: Esper tells its columns by name, and in a case's own order; its values must be there.
+        (Value::Row(given), Json::Object(wanted)) => {
+            let mut left: Vec<&Json> = wanted.values().filter(|value| !value.is_null()).collect();
+            let all_found = given.iter().filter(|value| !value.is_null()).all(|given| {
+                let at = left.iter().position(|wanted| value_agrees(given, wanted));
+                at.map(|at| left.swap_remove(at)).is_some()
+            });
+            all_found && left.is_empty()
+        }
         _ => false,
     }
 }

@@ -124,6 +124,10 @@ fn json_value(column: &ArrayRef, row: usize) -> Value {
             let values = column.as_list::<i32>().value(row);
             (0..values.len()).map(|at| json_value(&values, at)).collect()
         }
+        DataType::Struct(fields) => {
+            let columns = fields.iter().zip(column.as_struct().columns());
+            columns.map(|(field, column)| (field.name().clone(), json_value(column, row))).collect()
+        }
         DataType::Dictionary(..) => downcast_dictionary_array!(
             column => match column.key(row) {
                 Some(key) => json_value(column.values(), key),

@@ -651,7 +651,8 @@ impl<'a> Binder<'a> {
         let address = matches!(bound.of, Type::Address);
         let mut networks = Vec::new();
         let mut rest = vec![(bound.clone(), operand_at)];
-        for value in values {
+        let named: Vec<Syntax> = values.iter().flat_map(|value| self.listed(value)).collect();
+        for value in &named {
             match &value.kind {
                 ExprKind::Network { address, prefix_len } => networks.push(Network::new(*address, *prefix_len)),
                 // A network may be given as text where an address is tested.
@@ -714,6 +715,28 @@ impl<'a> Binder<'a> {
             if negated { Node::And(tests) } else { Node::Or(tests) },
             Type::Bool,
         ))
+    }
+
+    /// The values of a constant list that is named; what is no such name stays as it is.
+    fn listed(&self, value: &Syntax) -> Vec<Syntax> {
+        let ExprKind::Path(parts) = &value.kind else {
+            return vec![value.clone()];
+        };
+        let [part] = parts.as_slice() else {
+            return vec![value.clone()];
+        };
+        let shadowed = !part.index.is_empty() || self.streams.iter().any(|stream| stream.event_type.column(&part.name.name).is_some());
+        let list = self.catalog.variables.iter().find(|variable| variable.constant && variable.name == part.name.name);
+        match list.map(|variable| &variable.value) {
+            Some(Value::List(list)) if !shadowed => list
+                .iter()
+                .map(|element| Syntax {
+                    kind: ExprKind::Literal(element.clone()),
+                    span: value.span,
+                })
+                .collect(),
+            _ => vec![value.clone()],
+        }
     }
 
     fn range(

@@ -470,6 +470,16 @@ fn create_variable(catalog: &mut Catalog, syntax: &CreateVariable) -> Result<Cat
         ));
     }
     let of = type_named(&syntax.type_name)?;
+    if let Some(list) = &syntax.list {
+        let values: Result<Vec<Value>> = list.iter().map(|value| variable_value(catalog, value, &of)).collect();
+        catalog.variables.push(Variable {
+            name: syntax.name.name.clone(),
+            of: Type::List(Box::new(of)),
+            constant: true,
+            value: Value::List(values?.into()),
+        });
+        return Ok(catalog.variables.len() - 1);
+    }
     let value = match &syntax.value {
         None if syntax.constant => {
             return Err(Fault::invalid(
@@ -478,18 +488,7 @@ fn create_variable(catalog: &mut Catalog, syntax: &CreateVariable) -> Result<Cat
             ));
         }
         None => Value::Null,
-        Some(value) => {
-            let bound = Binder::new(catalog, None, Vec::new()).bind(value)?;
-            let fits = bound.of == of
-                || bound.of == Type::Null
-                || (bound.of.is_numeric() && of.is_numeric())
-                || (bound.of == Type::Text && of == Type::Address);
-            if !fits {
-                return Err(super::bind::mismatch(&bound.of, &of, value.span));
-            }
-            let converted = constant(&to_type(bound, &of));
-            converted.ok_or_else(|| Fault::invalid(value.span, "The value of a variable must be known beforehand"))?
-        }
+        Some(value) => variable_value(catalog, value, &of)?,
     };
     catalog.variables.push(Variable {
         name: syntax.name.name.clone(),
@@ -498,6 +497,21 @@ fn create_variable(catalog: &mut Catalog, syntax: &CreateVariable) -> Result<Cat
         value,
     });
     Ok(catalog.variables.len() - 1)
+}
+
+/// A value given to a variable of a type. A network stays the text that it is written as: a column of addresses is tested
+/// with it.
+fn variable_value(catalog: &Catalog, value: &Syntax, of: &Type) -> Result<Value> {
+    let bound = Binder::new(catalog, None, Vec::new()).bind(value)?;
+    let fits = bound.of == *of
+        || bound.of == Type::Null
+        || (bound.of.is_numeric() && of.is_numeric())
+        || (bound.of == Type::Text && *of == Type::Address);
+    if !fits {
+        return Err(super::bind::mismatch(&bound.of, of, value.span));
+    }
+    constant(&to_type(bound, of))
+        .ok_or_else(|| Fault::invalid(value.span, "The value of a variable must be known beforehand"))
 }
 
 fn context_kind(catalog: &Catalog, syntax: &ContextSyntax) -> Result<ContextKind> {

@@ -689,6 +689,8 @@ pub struct CreateVariable {
     pub name: Ident,
     /// Its value.
     pub value: Option<Expr>,
+    /// Its values, if it is a list: `TYPE[] NAME = {a, b}`.
+    pub list: Option<Vec<Expr>>,
 }
 
 /// `create schema NAME (a int, ..)`.

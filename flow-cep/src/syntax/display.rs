@@ -129,12 +129,21 @@ impl Display for Body {
             Self::CreateContext(context) => context.fmt(f),
             Self::CreateVariable(variable) => {
                 let constant = if variable.constant { "constant " } else { "" };
+                let brackets = if variable.list.is_some() { "[]" } else { "" };
                 write!(
                     f,
-                    "create {constant}variable {} {}",
+                    "create {constant}variable {}{brackets} {}",
                     name(&variable.type_name),
                     name(&variable.name)
                 )?;
+                if let Some(list) = &variable.list {
+                    write!(f, " = {{")?;
+                    for (at, value) in list.iter().enumerate() {
+                        let comma = if at == 0 { "" } else { ", " };
+                        write!(f, "{comma}{value}")?;
+                    }
+                    write!(f, "}}")?;
+                }
                 option(f, " = ", variable.value.as_ref())
             }
             Self::CreateSchema(schema) => {

@@ -51,6 +51,9 @@ impl Parser<'_> {
         }
         let constant = self.take_word("constant") || self.take_word("const");
         if self.take_word("variable") {
+            if self.is_symbol_at(1, "[") {
+                return self.constant_list(constant).map(Body::CreateVariable);
+            }
             let type_name = self.type_name()?;
             let name = self.ident()?;
             let value = if self.take_symbol("=") {
@@ -63,9 +66,37 @@ impl Parser<'_> {
                 type_name,
                 name,
                 value,
+                list: None,
             }));
         }
         Err(self.unexpected(&["window", "table", "context", "variable", "constant", "schema"]))
+    }
+
+    /// `TYPE[] NAME = {a, b}`, behind `create constant variable`.
+    fn constant_list(&mut self, constant: bool) -> Result<CreateVariable> {
+        let type_name = self.any_word()?;
+        let brackets = self.span();
+        self.symbol("[")?;
+        self.symbol("]")?;
+        if !constant {
+            return Err(Fault::unsupported(
+                brackets,
+                "a list that changes",
+                "write 'create constant variable', or keep the values in a table",
+            ));
+        }
+        let name = self.ident()?;
+        self.symbol("=")?;
+        self.symbol("{")?;
+        let values = if self.is_symbol("}") { Vec::new() } else { self.list(Self::expression)? };
+        self.symbol("}")?;
+        Ok(CreateVariable {
+            constant,
+            type_name,
+            name,
+            value: None,
+            list: Some(values),
+        })
     }
 
     fn create_window(&mut self) -> Result<CreateWindow> {
