@@ -126,7 +126,9 @@ fn json_value(column: &ArrayRef, row: usize) -> Value {
         }
         DataType::Struct(fields) => {
             let columns = fields.iter().zip(column.as_struct().columns());
-            columns.map(|(field, column)| (field.name().clone(), json_value(column, row))).collect()
+            columns
+                .map(|(field, column)| (field.name().clone(), json_value(column, row)))
+                .collect()
         }
         DataType::Dictionary(..) => downcast_dictionary_array!(
             column => match column.key(row) {

@@ -725,8 +725,16 @@ impl<'a> Binder<'a> {
         let [part] = parts.as_slice() else {
             return vec![value.clone()];
         };
-        let shadowed = !part.index.is_empty() || self.streams.iter().any(|stream| stream.event_type.column(&part.name.name).is_some());
-        let list = self.catalog.variables.iter().find(|variable| variable.constant && variable.name == part.name.name);
+        let shadowed = !part.index.is_empty()
+            || self
+                .streams
+                .iter()
+                .any(|stream| stream.event_type.column(&part.name.name).is_some());
+        let list = self
+            .catalog
+            .variables
+            .iter()
+            .find(|variable| variable.constant && variable.name == part.name.name);
         match list.map(|variable| &variable.value) {
             Some(Value::List(list)) if !shadowed => list
                 .iter()

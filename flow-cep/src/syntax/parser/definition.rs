@@ -88,7 +88,11 @@ impl Parser<'_> {
         let name = self.ident()?;
         self.symbol("=")?;
         self.symbol("{")?;
-        let values = if self.is_symbol("}") { Vec::new() } else { self.list(Self::expression)? };
+        let values = if self.is_symbol("}") {
+            Vec::new()
+        } else {
+            self.list(Self::expression)?
+        };
         self.symbol("}")?;
         Ok(CreateVariable {
             constant,
