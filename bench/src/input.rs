@@ -61,7 +61,11 @@ pub fn inputs() -> Vec<Input> {
     let mut ipfix_fields = V9_FIELDS;
     ipfix_fields[0] = (152, 8);
     ipfix_fields[1] = (153, 8);
-    vec![v5(), templated("v9 (25 x 56 B)", Version::V9, &V9_FIELDS, 25), templated("IPFIX (22 x 64 B)", Version::Ipfix, &ipfix_fields, 22)]
+    vec![
+        v5(),
+        templated("v9 (25 x 56 B)", Version::V9, &V9_FIELDS, 25),
+        templated("IPFIX (22 x 64 B)", Version::Ipfix, &ipfix_fields, 22),
+    ]
 }
 
 fn header(version: Version, sequence: u32) -> Header {
@@ -81,7 +85,10 @@ struct Dice(u64);
 
 impl Dice {
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         self.0 >> 24
     }
 
@@ -107,12 +114,21 @@ fn v5() -> Input {
         message.finish().expect("30 records fit");
         datagrams.push(datagram);
     }
-    Input { version: Version::V5, name: "v5 (30 x 48 B)", templates: Vec::new(), datagrams, records: DATAGRAMS * 30 }
+    Input {
+        version: Version::V5,
+        name: "v5 (30 x 48 B)",
+        templates: Vec::new(),
+        datagrams,
+        records: DATAGRAMS * 30,
+    }
 }
 
 fn templated(name: &'static str, version: Version, fields: &[(u16, u16)], per_datagram: usize) -> Input {
     let mut dice = Dice(9);
-    let specs = fields.iter().map(|(id, length)| FieldSpec::fixed(ElementId::iana(*id), *length)).collect();
+    let specs = fields
+        .iter()
+        .map(|(id, length)| FieldSpec::fixed(ElementId::iana(*id), *length))
+        .collect();
     let template = Template::new(TemplateId(256), TemplateKind::Data, specs).expect("a usable template");
     let mut templates = Vec::new();
     let mut message = MessageWriter::new(&mut templates, &header(version, 0));
@@ -120,7 +136,11 @@ fn templated(name: &'static str, version: Version, fields: &[(u16, u16)], per_da
     message.finish().expect("one template fits");
     let mut datagrams = Vec::new();
     for number in 0..DATAGRAMS {
-        let sequence = if version == Version::V9 { number + 1 } else { number * per_datagram };
+        let sequence = if version == Version::V9 {
+            number + 1
+        } else {
+            number * per_datagram
+        };
         let mut datagram = Vec::new();
         let mut message = MessageWriter::new(&mut datagram, &header(version, sequence as u32));
         let mut set = message.data_set(&template).expect("the version has templates");
@@ -143,5 +163,11 @@ fn templated(name: &'static str, version: Version, fields: &[(u16, u16)], per_da
         message.finish().expect("the records fit");
         datagrams.push(datagram);
     }
-    Input { name, version, templates, datagrams, records: DATAGRAMS * per_datagram }
+    Input {
+        name,
+        version,
+        templates,
+        datagrams,
+        records: DATAGRAMS * per_datagram,
+    }
 }

@@ -1,19 +1,20 @@
-//! Million records per CPU-second and thread, of netflow-codec and of others, on the same bytes.
+//! Million records per CPU-second and thread, of netflow-codec.
 //!
-//! `cargo run --release --features rivals [INPUT [DECODER [PASSES]]]`; without the feature only netflow-codec. CPU time, not wall time, so that
+//! `cargo run --release -- [INPUT [DECODER [PASSES]]]`. CPU time, not wall time, so that
 //! other work on the machine disturbs little; the best of several rounds.
 
 mod input;
 mod ours;
-#[cfg(feature = "rivals")]
-mod rivals;
 
 use input::Input;
 
 /// CPU time of this thread in ns (`/proc/thread-self/schedstat`, whose first number it is).
 fn cpu_ns() -> u64 {
     let text = std::fs::read_to_string("/proc/thread-self/schedstat").expect("this runs on Linux");
-    text.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number of ns")
+    text.split_whitespace()
+        .next()
+        .and_then(|number| number.parse().ok())
+        .expect("a number of ns")
 }
 
 /// Runs a pass over an input for about a second of CPU time, and prints the best rate; or, to count instructions with
@@ -55,7 +56,5 @@ fn main() {
     println!("{:<20} {:<46} {:>8}", "input", "decoder", "M/CPU-s");
     for input in input::inputs().iter_mut().filter(|input| input.name.contains(&wanted)) {
         ours::measure_all(input);
-        #[cfg(feature = "rivals")]
-        rivals::measure_all(input);
     }
 }

@@ -16,7 +16,9 @@ fn exporter() -> SocketAddr {
 fn decoder(input: &Input) -> Decoder {
     let mut decoder = Decoder::new(Limits::default());
     if !input.templates.is_empty() {
-        decoder.decode(&input.templates, exporter(), 0).expect("the templates decode");
+        decoder
+            .decode(&input.templates, exporter(), 0)
+            .expect("the templates decode");
     }
     decoder
 }
@@ -26,8 +28,16 @@ fn plan() -> ColumnPlan {
     let iana = ElementId::iana;
     let unsigned = ColumnKind::Unsigned;
     ColumnPlan::new(vec![
-        Column::new("flow_start", ColumnKind::Start, [152, 150, 154, 156, 22, 158, 161].map(iana)),
-        Column::new("flow_end", ColumnKind::End, [153, 151, 155, 157, 21, 159, 161].map(iana)),
+        Column::new(
+            "flow_start",
+            ColumnKind::Start,
+            [152, 150, 154, 156, 22, 158, 161].map(iana),
+        ),
+        Column::new(
+            "flow_end",
+            ColumnKind::End,
+            [153, 151, 155, 157, 21, 159, 161].map(iana),
+        ),
         Column::new("src_addr", ColumnKind::Address, [8, 27].map(iana)).reversed([12, 28].map(iana)),
         Column::new("dst_addr", ColumnKind::Address, [12, 28].map(iana)).reversed([8, 27].map(iana)),
         Column::new("src_port", unsigned(Integer::U16), [iana(7)]).reversed([iana(11)]),
@@ -35,8 +45,10 @@ fn plan() -> ColumnPlan {
         Column::new("proto", unsigned(Integer::U8), [iana(4)]),
         Column::new("tos", unsigned(Integer::U8), [iana(5)]),
         Column::new("tcp_flags", unsigned(Integer::U16), [iana(6)]),
-        Column::new("bytes", ColumnKind::ScaledCounter, [1, 85, 231].map(iana)).reversed([ElementId::reverse(1), iana(232)]),
-        Column::new("packets", ColumnKind::ScaledCounter, [2, 86, 298].map(iana)).reversed([ElementId::reverse(2), iana(299)]),
+        Column::new("bytes", ColumnKind::ScaledCounter, [1, 85, 231].map(iana))
+            .reversed([ElementId::reverse(1), iana(232)]),
+        Column::new("packets", ColumnKind::ScaledCounter, [2, 86, 298].map(iana))
+            .reversed([ElementId::reverse(2), iana(299)]),
         Column::new("sampling_rate", ColumnKind::SamplingRate, []),
         Column::new("in_if", unsigned(Integer::U32), [iana(10)]).nullable(),
         Column::new("out_if", unsigned(Integer::U32), [iana(14)]).nullable(),

@@ -170,7 +170,11 @@ impl Decoder {
                 content: Content::default(),
                 duplicate,
             };
-            match self.layouts.of(header.version) {
+            let long = match header.version {
+                Version::V1 => self.layouts.v1_long(header.count, datagram.len().saturating_sub(start)),
+                _ => None,
+            };
+            match long.or_else(|| self.layouts.of(header.version)) {
                 Some(layout) => walk.fixed_records(layout, start),
                 None => walk.sets(start, length),
             }

@@ -247,3 +247,25 @@ fn a_restored_decoder_understands_at_once() {
     small.restore(snapshots[0].clone()).unwrap();
     assert_eq!((small.templates().count(), small.counters().templates_refused), (0, 2));
 }
+
+#[test]
+fn v1_records_of_48_and_52_bytes_are_told_apart() {
+    for length in [48, 52] {
+        // Version 1, two records; the rest of the header is zero.
+        let mut datagram = vec![0, 1, 0, 2];
+        datagram.resize(16 + 2 * length, 0);
+        // The last byte of the first address, in each record.
+        datagram[19] = 1;
+        datagram[19 + length] = 2;
+        let mut decoder = Decoder::new(Limits::default());
+        let message = decoder.decode(&datagram, exporter(1), 0).unwrap();
+        let Some(Ok(Set::Data(set))) = message.sets().next() else {
+            panic!("a set of flows")
+        };
+        let sources: Vec<_> = set
+            .records()
+            .filter_map(|record| record.unsigned(ElementId::iana(8)))
+            .collect();
+        assert_eq!(sources, [1, 2], "{length}");
+    }
+}

@@ -109,6 +109,7 @@ pub(crate) fn record_length(version: Version) -> Option<usize> {
 #[derive(Clone, Debug)]
 pub(crate) struct FixedLayouts {
     v1: Arc<Template>,
+    v1_long: Arc<Template>,
     v5: Arc<Template>,
     v7: Arc<Template>,
 }
@@ -117,9 +118,16 @@ impl FixedLayouts {
     pub(crate) fn new() -> Self {
         Self {
             v1: layout(1, &V1),
+            v1_long: layout(1, &V1_LONG),
             v5: layout(5, &V5),
             v7: layout(7, &V7),
         }
+    }
+
+    /// The layout of v1 records where a datagram's length is a whole number of 52 bytes for each, as Cisco's own are.
+    pub(crate) fn v1_long(&self, count: u16, space: usize) -> Option<&Arc<Template>> {
+        let wanted = usize::from(count).saturating_mul(self.v1_long.min_record_length());
+        (count > 0 && wanted == space).then_some(&self.v1_long)
     }
 
     /// The layout of a version that has no templates.
@@ -165,6 +173,9 @@ const V1: [(u16, u16); 16] = with_common([
     (6, 1),   // tcpControlBits
     (210, 7), // three retransmission counts and four reserved bytes, as fprobe and softflowd lay it out
 ]);
+
+/// As [`V1`], with four more reserved bytes.
+const V1_LONG: [(u16, u16); 16] = with_common([(210, 2), (4, 1), (5, 1), (6, 1), (210, 11)]);
 
 const V5: [(u16, u16); 20] = with_common([
     (210, 1), // paddingOctets
