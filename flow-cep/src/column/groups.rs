@@ -331,9 +331,8 @@ impl Grouping {
         for extremes in &mut self.extremes {
             extremes.queues.resize_with(self.index.bound(), VecDeque::new);
             let numbers = numbers[extremes.argument];
-            let mut sequence = sequence;
             let queues = extremes.queues.as_mut_slice();
-            for (place, &slot) in slots.iter().enumerate() {
+            for ((place, &slot), sequence) in slots.iter().enumerate().zip(sequence..) {
                 if let (Some(value), true) = (numbers.number(rows.row(span.0 + place)), slot != NONE) {
                     let queue = &mut queues[slot as usize];
                     while queue
@@ -344,7 +343,6 @@ impl Grouping {
                     }
                     queue.push_back((sequence, value));
                 }
-                sequence += 1;
             }
         }
     }

@@ -256,8 +256,14 @@ impl<K: Key> Interner<K> {
             }
         }
         self.created.clear();
+        // Near the limit fewer idle ids make it worth while.
         let crowded = self.len() >= self.limit - self.limit / 8;
-        if self.idle.len() < IDLE_IDS.max(self.len() / 2) && !(crowded && !self.idle.is_empty()) {
+        let enough = if crowded {
+            self.len() / 16
+        } else {
+            IDLE_IDS.max(self.len() / 2)
+        };
+        if self.idle.is_empty() || self.idle.len() < enough {
             return;
         }
         let before = self.free.len();
@@ -372,7 +378,11 @@ mod tests {
                     interner.hold(*id);
                 }
             }
-            let leaving: Vec<u64> = model.keys().copied().filter(|key| (key ^ state) % 3 == 0).collect();
+            let leaving: Vec<u64> = model
+                .keys()
+                .copied()
+                .filter(|key| (key ^ state).is_multiple_of(3))
+                .collect();
             for key in leaving {
                 if let Some(id) = model.remove(&key) {
                     interner.release(id);

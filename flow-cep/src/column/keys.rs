@@ -639,8 +639,9 @@ fn resolve_atom(dictionary: &mut Dictionary, rows: &Rows, values: &ArrayRef, ids
             grow(&mut scratch.integers, length);
             scratch.hashed.clear();
             each_integer(values, rows, |row, value| {
-                if (0..i64::from(DIRECT)).contains(&value) {
-                    ids[row] = id_from(value.cast_unsigned() as usize) + 1;
+                let direct = u32::try_from(value).ok().filter(|&value| value < DIRECT);
+                if let Some(value) = direct {
+                    ids[row] = value + 1;
                 } else {
                     scratch.integers[row] = value.cast_unsigned();
                     scratch.hashed.push(id_from(row));

@@ -156,11 +156,10 @@ impl RowOutput {
         let Ok(piece) = piece else { return };
         self.rows += places.len();
         self.pieces.push(piece);
-        if self.limit.is_some() && self.rows > THIN_ROWS.max(wanted.saturating_mul(4)) {
-            if let Some(kept) = self.sorted() {
-                self.rows = kept.first().map_or(0, |column| column.len());
-                self.pieces = vec![kept];
-            }
+        let many = self.limit.is_some() && self.rows > THIN_ROWS.max(wanted.saturating_mul(4));
+        if many && let Some(kept) = self.sorted() {
+            self.rows = kept.first().map_or(0, |column| column.len());
+            self.pieces = vec![kept];
         }
     }
 
