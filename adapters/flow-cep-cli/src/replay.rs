@@ -54,7 +54,7 @@ impl Replay {
         report_refused(&planned.refused);
         let first = items.next().transpose()?;
         let first_ms = first.as_ref().and_then(|item| item.first_ms(&event_type)).unwrap_or(0);
-        let start_ms = self.start.unwrap_or(first_ms.div_euclid(1000) * 1000);
+        let start_ms = self.start.unwrap_or_else(|| first_ms.div_euclid(1000) * 1000);
         let mut engine = Engine::new(planned.catalog, &planned.statements, start_ms, Limits::default());
 
         let out: Box<dyn std::io::Write> = if self.out == Path::new("-") {

@@ -1,5 +1,9 @@
 //! The catalogue of statements over a labelled recording: which hosts are found, and which are accused wrongly.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::cast_possible_truncation, reason = "random numbers within their bounds")]
+#![allow(clippy::too_many_arguments, reason = "the fields of a flow")]
+
 mod labelled;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -232,7 +232,6 @@ impl Recording {
     }
 
     /// Packets without a connection, in one direction.
-    #[expect(clippy::too_many_arguments, reason = "the fields of a flow")]
     fn packets(
         &mut self,
         src: &str,
