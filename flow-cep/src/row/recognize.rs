@@ -57,6 +57,8 @@ struct Match {
     end: u64,
     begin_ms: i64,
     rows: Rows,
+    /// Whether the pattern has nothing more to match.
+    complete: bool,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -357,6 +359,7 @@ impl RecognizerState {
                         end: sequence,
                         begin_ms: partial.begin_ms,
                         rows: rows.clone(),
+                        complete: following.is_empty(),
                     });
                 }
                 if !following.is_empty() {
@@ -384,10 +387,12 @@ impl RecognizerState {
             state.recent.pop_front();
         }
         if let Some(interval) = plan.interval_ms {
-            // A match that goes on beyond its interval is given at once.
+            // A match that goes on beyond its interval, or cannot go on, is given at once.
             let live: HashSet<u64> = state.partial.iter().map(|partial| partial.begin).collect();
             let over = |found: &Match| {
-                found.begin_ms + interval <= env.now_ms || (plan.or_terminated && !live.contains(&found.begin))
+                found.complete
+                    || found.begin_ms + interval <= env.now_ms
+                    || (plan.or_terminated && !live.contains(&found.begin))
             };
             state.waiting.append(&mut found);
             let (now, waiting) = state.waiting.drain(..).partition(over);
