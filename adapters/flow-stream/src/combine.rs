@@ -11,6 +11,9 @@ use bundle_log::Position;
 /// Most rows handed over at once.
 const CHUNK_ROWS: usize = 1 << 16;
 
+/// Probe and bundle: with the row, what orders flows of the same time.
+type Place = (Arc<str>, u64);
+
 /// Holds the bundles whose flows are not all released yet.
 #[derive(Debug)]
 pub(crate) struct Combiner {
@@ -18,7 +21,7 @@ pub(crate) struct Combiner {
     columns: Vec<usize>,
     time_column: usize,
     /// By place, so that equal times come out in the order of places.
-    pending: BTreeMap<(Arc<str>, u64), Pending>,
+    pending: BTreeMap<Place, Pending>,
     released_to_ms: i64,
 }
 
@@ -66,7 +69,7 @@ impl Combiner {
     pub(crate) fn insert(
         &mut self,
         position: Position,
-        place: (Arc<str>, u64),
+        place: Place,
         batch: &RecordBatch,
     ) -> Result<usize, ArrowError> {
         let times = batch
@@ -120,9 +123,9 @@ impl Combiner {
     }
 
     /// The longest run of rows of one bundle that comes next in the order.
-    fn next_slice(&self, until_ms: i64) -> Option<(usize, usize, (Arc<str>, u64))> {
-        let mut first: Option<(i64, &(Arc<str>, u64), &Pending)> = None;
-        let mut second: Option<(i64, &(Arc<str>, u64))> = None;
+    fn next_slice(&self, until_ms: i64) -> Option<(usize, usize, Place)> {
+        let mut first: Option<(i64, &Place, &Pending)> = None;
+        let mut second: Option<(i64, &Place)> = None;
         for (key, pending) in &self.pending {
             let Some(time) = pending.next_time().filter(|&time| time < until_ms) else {
                 continue;

@@ -276,7 +276,7 @@ mod tests {
         add(&mut events, 2, 3);
         add(&mut events, 3, 1);
         let wanted = text(whole.path());
-        for cut in end.bytes as usize..=wanted.len() {
+        for cut in usize::try_from(end.bytes).unwrap()..=wanted.len() {
             let folder = tempfile::tempdir().unwrap();
             fs::write(path(folder.path(), 0), &wanted[..cut]).unwrap();
             let mut events = EventFile::open(folder.path(), KEEP, Some(end)).unwrap();

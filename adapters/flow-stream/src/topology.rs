@@ -62,14 +62,13 @@ pub(crate) fn build(worker: &mut Worker, shared: &Arc<Shared>, checkpoint: Optio
     let resume = checkpoint.map(|checkpoint| checkpoint.resume());
     worker.dataflow::<Time, _, _>(|scope| {
         let reading = Arc::clone(shared);
-        let flows: Stream<'_, Time, Vec<Item>> =
-            source(scope.clone(), "Read and resolve", |capability, info: OperatorInfo| {
-                let activator = scope.activator_for(info.address);
-                let mut reader = Reader::open(reading, index, peers, resume, capability, activator);
-                move |output| reader.turn(|capability, item| output.session(capability).give(item))
-            });
+        let flows: Stream<'_, Time, Vec<Item>> = source(scope, "Read and resolve", |capability, info: OperatorInfo| {
+            let activator = scope.activator_for(info.address);
+            let mut reader = Reader::open(reading, index, peers, resume, capability, activator);
+            move |output| reader.turn(|capability, item| output.session(capability).give(item))
+        });
 
-        let activations = scope.clone();
+        let activations = scope;
         let stating = Arc::clone(shared);
         let statements =
             (index == 0).then(|| Statements::open(Arc::clone(shared), peers, checkpoint.map(AsRef::as_ref)));

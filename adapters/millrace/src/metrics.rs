@@ -179,7 +179,7 @@ impl Sources {
             "flow_exporter_lost_total",
             "counter",
             "What is missing by an exporter's sequence numbers, in the unit that they count.",
-            &|counts| counts.lost_unit.and(number(counts.lost)),
+            &|counts| counts.lost_unit.and_then(|_| number(counts.lost)),
         );
         write(
             "flow_exporter_restarts_total",

@@ -47,7 +47,7 @@ impl Settings {
     /// # Errors
     /// What is wrong, where, and what to do.
     pub(crate) fn new(options: Options) -> anyhow::Result<Self> {
-        let http = options.http.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8080)));
+        let http = options.http.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
         if !http.ip().is_loopback() && options.http_token.is_none() {
             bail!(
                 "the page would be open to anybody who reaches {http}: set http_token, or let http listen on 127.0.0.1"
