@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use foldhash::quality::RandomState;
 use netflow_codec::sequence::Unit;
 use netflow_codec::{DomainId, StreamStatus, Version};
 
@@ -49,7 +50,7 @@ pub struct ExporterCounts {
 /// The counts of all exporters. As many as the decoder has streams.
 #[derive(Debug, Default)]
 pub(crate) struct Exporters {
-    places: HashMap<ExporterKey, usize>,
+    places: HashMap<ExporterKey, usize, RandomState>,
     counts: Vec<(ExporterKey, ExporterCounts)>,
 }
 

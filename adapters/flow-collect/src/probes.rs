@@ -23,6 +23,8 @@ pub struct Probe {
 #[derive(Clone, Debug)]
 pub struct Probes {
     probes: Vec<Probe>,
+    /// The probe of exporters that no other names.
+    default: ProbeId,
     allowed: Vec<IpNet>,
 }
 
@@ -35,14 +37,22 @@ impl Probes {
     /// prefixes, other exporters are not listened to.
     #[must_use]
     pub fn new(mut probes: Vec<Probe>, allowed: Vec<IpNet>) -> Self {
-        if !probes.iter().any(|probe| &*probe.name == DEFAULT_PROBE) {
-            probes.push(Probe {
-                name: Arc::from(DEFAULT_PROBE),
-                area: Arc::from(""),
-                exporters: Vec::new(),
+        let default = probes
+            .iter()
+            .position(|probe| &*probe.name == DEFAULT_PROBE)
+            .unwrap_or_else(|| {
+                probes.push(Probe {
+                    name: Arc::from(DEFAULT_PROBE),
+                    area: Arc::from(""),
+                    exporters: Vec::new(),
+                });
+                probes.len() - 1
             });
+        Self {
+            probes,
+            default: ProbeId(default),
+            allowed,
         }
-        Self { probes, allowed }
     }
 
     /// The probe of an exporter: the one that names it by the longest prefix. `None` if it is not listened to.
@@ -58,10 +68,8 @@ impl Probes {
                 .filter(|prefix| prefix.contains(&exporter))
                 .map(move |prefix| (prefix.prefix_len(), index))
         });
-        let longest = named.max_by_key(|(length, _)| *length).map(|(_, index)| index);
-        longest
-            .or_else(|| self.probes.iter().position(|probe| &*probe.name == DEFAULT_PROBE))
-            .map(ProbeId)
+        let longest = named.max_by_key(|(length, _)| *length).map(|(_, index)| ProbeId(index));
+        Some(longest.unwrap_or(self.default))
     }
 
     /// The name of a probe.

@@ -14,7 +14,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 /// Messages read by one system call.
 const BATCH: usize = 16;
 /// Room for one message: with receive offload the kernel hands over up to 64 KiB of datagrams of one sender at once.
-const BUFFER_BYTES: usize = 1 << 16;
+const ROOM_BYTES: usize = 1 << 16;
+/// Distance from one message's room to the next. Not a power of two: the heads of all messages, which is all there is
+/// without offload, would fall on the same few lines of the cache and evict one another.
+const STRIDE_BYTES: usize = ROOM_BYTES + 25 * 64;
 
 /// How a receive buffer turned out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +32,8 @@ pub struct ReceiveBuffer {
 #[derive(Debug)]
 pub(crate) struct UdpReceiver {
     socket: Socket,
-    buffers: Vec<Vec<u8>>,
+    /// Room for `BATCH` messages.
+    buffers: Vec<u8>,
     local: SocketAddr,
     receive_buffer: ReceiveBuffer,
     dropped_seen: u32,
@@ -42,6 +46,8 @@ pub(crate) struct Received {
     pub(crate) datagrams: usize,
     /// Datagrams that the kernel dropped on this socket since the last call, for want of buffer space.
     pub(crate) dropped: u32,
+    /// Whether the socket had no more.
+    pub(crate) was_all: bool,
 }
 
 impl UdpReceiver {
@@ -70,7 +76,7 @@ impl UdpReceiver {
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
         let local = socket.local_addr()?.as_socket().unwrap_or(address);
-        let buffers = vec![vec![0; BUFFER_BYTES]; BATCH];
+        let buffers = vec![0; STRIDE_BYTES * BATCH];
         Ok(Self {
             socket,
             buffers,
@@ -113,17 +119,24 @@ impl UdpReceiver {
         let mut headers: MultiHeaders<SockaddrStorage> = MultiHeaders::preallocate(BATCH, Some(space));
         let mut slices: Vec<_> = self
             .buffers
-            .iter_mut()
-            .map(|buffer| [IoSliceMut::new(buffer)])
+            .chunks_exact_mut(STRIDE_BYTES)
+            .map(|room| [IoSliceMut::new(room)])
             .collect();
         let fd = self.socket.as_raw_fd();
         let results = match recvmmsg(fd, &mut headers, slices.iter_mut(), MsgFlags::MSG_DONTWAIT, None) {
             Ok(results) => results,
-            Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => return Ok(Received::default()),
+            Err(Errno::EAGAIN | Errno::EINTR | Errno::ECONNREFUSED) => {
+                return Ok(Received {
+                    was_all: true,
+                    ..Received::default()
+                });
+            }
             Err(error) => return Err(error.into()),
         };
         let mut received = Received::default();
+        let mut messages = 0;
         for message in results {
+            messages += 1;
             let mut segment = message.bytes.max(1);
             for control in message.cmsgs()? {
                 match control {
@@ -151,6 +164,7 @@ impl UdpReceiver {
                 }
             }
         }
+        received.was_all = messages < BATCH;
         Ok(received)
     }
 }
