@@ -365,9 +365,13 @@ impl Strided<'_> {
     /// Appends what a function makes of the bytes at an offset in each record.
     #[inline]
     fn extend<const WIDTH: usize, T>(&self, offset: usize, into: &mut Vec<T>, make: impl Fn([u8; WIDTH]) -> T) {
-        // A template's fields lie within its records, so the bytes are there.
-        into.extend(self.body.chunks_exact(self.stride).map(|record| {
-            let bytes = record.get(offset..).and_then(|rest| rest.first_chunk()).copied();
+        let records = self.body.chunks_exact(self.stride);
+        let end = offset.saturating_add(WIDTH);
+        // Walking side by side with a count makes a loop whose length is known, so that the room is made and the place
+        // checked before it. A template's fields lie within its records, so the bytes are there.
+        let count = records.len();
+        into.extend(records.zip(0..count).map(|(record, _)| {
+            let bytes = record.get(offset..end).and_then(|field| field.first_chunk()).copied();
             make(bytes.unwrap_or([0; WIDTH]))
         }));
     }
