@@ -1,5 +1,11 @@
 //! The command, from a datagram to the log.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+
 use std::io::{BufRead as _, BufReader};
 use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
@@ -45,7 +51,7 @@ fn stop(collector: Child) -> serde_json::Value {
 
 /// A version 5 datagram of two flows, the first with this sequence number.
 fn datagram(sequence: u32) -> Vec<u8> {
-    let mut bytes = [0, 5, 0, 2].to_vec();
+    let mut bytes: Vec<u8> = vec![0, 5, 0, 2];
     // Uptime, then seconds and nanoseconds since 1970.
     bytes.extend(
         [60_000_u32, 1_700_000_000, 0, sequence]
@@ -55,7 +61,7 @@ fn datagram(sequence: u32) -> Vec<u8> {
     // Engine, and no sampling.
     bytes.extend([0; 4]);
     for host in [1, 2] {
-        let mut record = [0; 48];
+        let mut record = [0_u8; 48];
         record[..4].copy_from_slice(&[192, 0, 2, host]);
         record[4..8].copy_from_slice(&[198, 51, 100, 7]);
         // 3 packets, 180 octets, TCP.
