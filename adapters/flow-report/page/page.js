@@ -231,7 +231,8 @@ function drawPanel({ details, rows, text, statement }) {
     element("th", { scope: "col", class: numeric(statement.rows[0][column]) ? "number" : "" }, column)));
   const body = statement.rows.slice(0, 200).map((row) => element("tr", {}, ...columns.map((column) =>
     element("td", { class: numeric(row[column]) ? "number" : "host" }, shown(row[column], column)))));
-  const table = element("table", {}, element("thead", {}, head), element("tbody", {}, ...body));
+  const table = element("table", { "aria-label": `Latest rows of ${statement.name}` },
+    element("thead", {}, head), element("tbody", {}, ...body));
   rows.replaceChildren(table);
 }
 

@@ -19,6 +19,14 @@ use std::time::Duration;
 use campus::{Campus, Faults, Rate, VersionMix};
 use support::Millrace;
 
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn the_page_shows_the_traffic_and_comes_back_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
@@ -62,6 +70,8 @@ fn the_page_shows_the_traffic_and_comes_back_after_a_restart() {
     let mut tell = look.stdin.take().unwrap();
     let mut hear = || says.next().expect("the browser went on").unwrap();
 
+    // A failure ends the sender too, which has nobody to send to then.
+    let _stop = StopOnDrop(Arc::clone(&stop));
     let seen: serde_json::Value = serde_json::from_str(&hear()).unwrap();
     assert!(
         seen["alarm"].as_str().unwrap().contains("peers"),

@@ -154,6 +154,14 @@ impl Millrace {
     }
 }
 
+impl Drop for Millrace {
+    /// A test that fails leaves no process behind.
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// All flows of a dataset that its manifest names, as text with their place, sorted.
 pub(crate) fn stored(data: &Path) -> Vec<String> {
     let manifest = fs::read_to_string(data.join("flows/_manifest.jsonl")).unwrap();
