@@ -365,16 +365,31 @@ impl Strided<'_> {
     /// Appends what a function makes of the bytes at an offset in each record.
     #[inline]
     fn extend<const WIDTH: usize, T>(&self, offset: usize, into: &mut Vec<T>, make: impl Fn([u8; WIDTH]) -> T) {
-        let records = self.body.chunks_exact(self.stride);
         let end = offset.saturating_add(WIDTH);
-        // Walking side by side with a count makes a loop whose length is known, so that the room is made and the place
-        // checked before it. A template's fields lie within its records, so the bytes are there.
-        let count = records.len();
-        into.extend(records.zip(0..count).map(|(record, _)| {
-            let bytes = record.get(offset..end).and_then(|field| field.first_chunk()).copied();
-            make(bytes.unwrap_or([0; WIDTH]))
-        }));
+        match self.stride {
+            // A template's fields lie within its records.
+            stride if end > stride => {}
+            // With the length of a v5 record known to the compiler, no division tells how many there are.
+            48 => extend(self.body.chunks_exact(48), offset..end, into, make),
+            stride => extend(self.body.chunks_exact(stride), offset..end, into, make),
+        }
     }
+}
+
+/// Appends what a function makes of the bytes at a place in each record.
+#[inline(always)]
+fn extend<const WIDTH: usize, T>(
+    records: core::slice::ChunksExact<'_, u8>,
+    place: core::ops::Range<usize>,
+    into: &mut Vec<T>,
+    make: impl Fn([u8; WIDTH]) -> T,
+) {
+    // Walking side by side with a count makes a loop whose length is known, so that the room is made before it.
+    let count = records.len();
+    into.extend(records.zip(0..count).map(|(record, _)| {
+        let bytes = record.get(place.clone()).and_then(|field| field.first_chunk()).copied();
+        make(bytes.unwrap_or([0; WIDTH]))
+    }));
 }
 
 impl Fields for Strided<'_> {
@@ -624,31 +639,39 @@ fn append_moments(
     let end = start.saturating_add(rows);
     let export_ms = header.export_time_ms;
     // What most exporters send: uptimes in v5 and v9, milliseconds in IPFIX.
-    let whole = match (moments.first(), header.uptime_ms) {
+    match (moments.first(), header.uptime_ms) {
         (
             Some(Moment::At {
                 field,
                 unit: TimeUnit::Uptime,
             }),
             Some(uptime_ms),
-        ) => fields.arrays(layout, *field, values, |bytes| {
-            let age = uptime_ms.wrapping_sub(u32::from_be_bytes(bytes)).cast_signed();
-            export_ms.wrapping_sub(i64::from(age))
-        }),
+        ) => {
+            let whole = fields.arrays(layout, *field, values, |bytes| {
+                let age = uptime_ms.wrapping_sub(u32::from_be_bytes(bytes)).cast_signed();
+                export_ms.wrapping_sub(i64::from(age))
+            });
+            // An uptime always tells a moment.
+            if whole {
+                return;
+            }
+        }
         (
             Some(Moment::At {
                 field,
                 unit: TimeUnit::Milliseconds,
             }),
             _,
-        ) => fields.arrays(layout, *field, values, |bytes| match i64::from_be_bytes(bytes) {
-            ..=0 => MISSING,
-            ms => ms,
-        }),
-        _ => false,
-    };
-    if whole && !values.get(start..).unwrap_or_default().contains(&MISSING) {
-        return;
+        ) => {
+            let whole = fields.arrays(layout, *field, values, |bytes| match i64::from_be_bytes(bytes) {
+                ..=0 => MISSING,
+                ms => ms,
+            });
+            if whole && !values.get(start..).unwrap_or_default().contains(&MISSING) {
+                return;
+            }
+        }
+        _ => {}
     }
     values.resize(end, MISSING);
     for moment in moments {
