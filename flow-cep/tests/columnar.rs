@@ -1,5 +1,12 @@
 //! The columnar runtime gives what the row runtime gives, for any split of the stream and through a checkpoint.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    reason = "a test stops at the first surprise"
+)]
+
 use std::collections::HashMap;
 use std::sync::Arc;
 

@@ -56,7 +56,7 @@ struct Common {
 impl Common {
     fn options(self) -> anyhow::Result<Options> {
         match self.config {
-            Some(path) => Ok(self.options.or(Options::read(&path)?)),
+            Some(file) => Ok(self.options.or(Options::read(&path)?)),
             None => Ok(self.options),
         }
     }
@@ -79,11 +79,11 @@ fn execute(command: Command) -> anyhow::Result<()> {
             let mut out = std::io::stdout();
             writeln!(out, "configuration: fine")?;
             match &settings.subnets {
-                Some(path) => writeln!(
+                Some(file) => writeln!(
                     out,
                     "subnets: {} in {}",
                     settings.resolver.subnets().len(),
-                    path.display()
+                    file.path.display()
                 )?,
                 None => writeln!(out, "subnets: none, every address is unknown")?,
             }

@@ -2,10 +2,10 @@
 
 use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bundle_log::LogWriter;
@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
 use crate::metrics::Sources;
-use crate::settings::{Settings, read_subnets};
+use crate::settings::{Settings, SubnetFile};
 
 /// How often the page's probes are refreshed and the parts are looked after.
 const TICK: Duration = Duration::from_millis(500);
@@ -41,7 +41,7 @@ pub(crate) struct Millrace {
     board: Board,
     sources: Arc<Sources>,
     resolver: Arc<CurrentResolver>,
-    subnets: Option<PathBuf>,
+    subnets: Option<SubnetFile>,
     _lock: Flock<File>,
 }
 
@@ -151,7 +151,7 @@ impl Millrace {
             board,
             sources,
             resolver,
-            subnets,
+            mut subnets,
             ..
         } = self;
         let closing = Arc::new(Notify::new());
@@ -163,14 +163,13 @@ impl Millrace {
         let mut tick = tokio::time::interval(TICK);
         let mut watch = tokio::time::interval(WATCH_SUBNETS);
         let mut tell = tokio::time::interval(TELL_BACKLOG);
-        let mut stamp = subnets.as_deref().and_then(stamp_of);
         tokio::pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => break,
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => reload(subnets.as_deref(), &resolver, &sources),
+                _ = hangup.recv() => reload(subnets.as_ref(), &resolver, &sources),
                 _ = tick.tick() => {
                     if stream.has_failed() || collector.has_ended() {
                         break;
@@ -178,10 +177,8 @@ impl Millrace {
                     board.show_probes(probe_views(&sources));
                 }
                 _ = watch.tick() => {
-                    let now = subnets.as_deref().and_then(stamp_of);
-                    if now.is_some() && now != stamp {
-                        stamp = now;
-                        reload(subnets.as_deref(), &resolver, &sources);
+                    if subnets.as_mut().is_some_and(SubnetFile::has_changed) {
+                        reload(subnets.as_ref(), &resolver, &sources);
                     }
                 }
                 _ = tell.tick() => {
@@ -237,19 +234,13 @@ fn lock(data: &Path) -> anyhow::Result<Flock<File>> {
     }
 }
 
-/// What changes when a file is written.
-fn stamp_of(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
-}
-
 /// Reads the subnet list again. A broken one leaves the old one in force.
-fn reload(path: Option<&Path>, resolver: &CurrentResolver, sources: &Sources) {
-    let Some(path) = path else { return };
+fn reload(file: Option<&SubnetFile>, resolver: &CurrentResolver, sources: &Sources) {
+    let Some(file) = file else { return };
     let generation = resolver.current().generation() + 1;
-    match read_subnets(path, generation) {
+    match file.read(generation) {
         Ok(new) => {
-            tracing::info!(path = %path.display(), subnets = new.subnets().len(), "new subnets in force");
+            tracing::info!(path = %file.path.display(), subnets = new.subnets().len(), "new subnets in force");
             resolver.replace(new);
             sources.reloads.fetch_add(1, Ordering::Relaxed);
         }

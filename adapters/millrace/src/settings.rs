@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use bundle_log::Sync;
@@ -25,7 +25,7 @@ pub(crate) struct Settings {
     pub(crate) http: SocketAddr,
     pub(crate) access: Access,
     pub(crate) data: PathBuf,
-    pub(crate) subnets: Option<PathBuf>,
+    pub(crate) subnets: Option<SubnetFile>,
     pub(crate) resolver: Resolver,
     pub(crate) statements: Statements,
     pub(crate) workers: usize,
@@ -74,8 +74,11 @@ impl Settings {
         }
         let (subnets, resolver) = match options.subnets {
             Some(path) => {
-                let resolver = read_subnets(&path, 1)?;
-                (Some(path), resolver)
+                let mut file = SubnetFile { path, stamp: None };
+                // The stamp first: a change while the file is read is then seen as one.
+                file.has_changed();
+                let resolver = file.read(1)?;
+                (Some(file), resolver)
             }
             None => (None, Resolver::new(SubnetTable::default(), 1)),
         };
@@ -128,11 +131,35 @@ impl Settings {
     }
 }
 
-/// Reads and compiles a subnet list.
-pub(crate) fn read_subnets(path: &std::path::Path, generation: u64) -> anyhow::Result<Resolver> {
-    let text = std::fs::read(path).with_context(|| format!("subnets {}", path.display()))?;
-    let table = SubnetTable::from_csv(&text).with_context(|| format!("subnets {}", path.display()))?;
-    Ok(Resolver::new(table, generation))
+/// A subnet list that may change.
+#[derive(Debug)]
+pub(crate) struct SubnetFile {
+    pub(crate) path: PathBuf,
+    /// What changes when the file is written: its time and length.
+    stamp: Option<(SystemTime, u64)>,
+}
+
+impl SubnetFile {
+    /// Whether the file was written since this was asked last. A file that is gone has not changed.
+    pub(crate) fn has_changed(&mut self) -> bool {
+        let Ok(metadata) = std::fs::metadata(&self.path) else {
+            return false;
+        };
+        let stamp = metadata.modified().ok().map(|time| (time, metadata.len()));
+        let has_changed = stamp != self.stamp;
+        self.stamp = stamp;
+        has_changed
+    }
+
+    /// Reads and compiles the list.
+    pub(crate) fn read(&self, generation: u64) -> anyhow::Result<Resolver> {
+        let context = || format!("subnets {}", self.path.display());
+        let text = std::fs::read(&self.path).with_context(context)?;
+        Ok(Resolver::new(
+            SubnetTable::from_csv(&text).with_context(context)?,
+            generation,
+        ))
+    }
 }
 
 fn sync(text: &str) -> anyhow::Result<Sync> {

@@ -374,7 +374,10 @@ mod tests {
             Function::FlagsOnly.apply(&[syn_ack.clone(), Value::text("S")]),
             Value::Bool(false)
         );
-        assert_eq!(Function::FlagsText.apply(&[syn_ack.clone()]), Value::text(".A..S."));
+        assert_eq!(
+            Function::FlagsText.apply(std::slice::from_ref(&syn_ack)),
+            Value::text(".A..S.")
+        );
         assert_eq!(Function::FlagsSet.apply(&[syn_ack, Value::text("X")]), Value::Null);
     }
 

@@ -840,7 +840,13 @@ impl Display for Expr {
             ExprKind::Binary(op, left, right) => {
                 left.show(f, level_of(*op))?;
                 write!(f, " {op} ")?;
-                right.show(f, level_of(*op) + 1)
+                // What begins with `null` behind `is` would end there.
+                let min = if matches!(op, BinaryOp::Is | BinaryOp::IsNot) {
+                    level::PRIMARY
+                } else {
+                    level_of(*op) + 1
+                };
+                right.show(f, min)
             }
             ExprKind::In { operand, set, negated } => {
                 operand.show(f, level::RELATION)?;
