@@ -56,7 +56,7 @@ struct Common {
 impl Common {
     fn options(self) -> anyhow::Result<Options> {
         match self.config {
-            Some(file) => Ok(self.options.or(Options::read(&path)?)),
+            Some(path) => Ok(self.options.or(Options::read(&path)?)),
             None => Ok(self.options),
         }
     }
