@@ -10,7 +10,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Schema};
+use arrow_schema::{DataType, Field, Schema, TimeUnit};
 use flow_cep::event_type::EventType;
 use flow_cep::parse_each;
 use flow_cep::plan::explain::explain;
@@ -362,4 +362,107 @@ fn only_the_columns_that_are_looked_at_are_sent_on() {
         .collect();
     assert_eq!(names, ["srcIp", "bytes"]);
     assert_eq!(halves.local[0].conditions.len(), 1);
+}
+
+/// The event type of the statements that are shipped.
+fn product_flow() -> EventType {
+    use DataType::{Boolean, FixedSizeBinary, Int64, Timestamp, UInt8, UInt16, UInt32, Utf8};
+    let time = || Timestamp(TimeUnit::Millisecond, None);
+    let groups: [(DataType, &[&str]); 8] = [
+        (time(), &["time", "flow_start", "flow_end"]),
+        (FixedSizeBinary(16), &["src_addr", "dst_addr", "next_hop", "exporter"]),
+        (UInt8, &["proto", "tos"]),
+        (UInt16, &["src_port", "dst_port", "tcp_flags", "src_vlan", "dst_vlan"]),
+        (
+            UInt32,
+            &["sampling_rate", "in_if", "out_if", "src_as", "dst_as", "domain"],
+        ),
+        (Int64, &["bytes", "packets"]),
+        (Boolean, &["src_internal", "dst_internal"]),
+        (
+            Utf8,
+            &[
+                "probe",
+                "area",
+                "src_subnet",
+                "src_router",
+                "src_interface",
+                "dst_subnet",
+                "dst_router",
+                "dst_interface",
+            ],
+        ),
+    ];
+    let fields: Vec<Field> = groups
+        .iter()
+        .flat_map(|(of, names)| names.iter().map(|name| Field::new(*name, of.clone(), true)))
+        .collect();
+    EventType::new("Flow", Arc::new(Schema::new(fields)), Some("time")).unwrap()
+}
+
+#[test]
+fn every_shipped_statement_is_planned() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../statements");
+    let mut planned = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "epl") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let mut planner = Planner::new([product_flow()]);
+        for statement in parse_each(&text) {
+            statement
+                .and_then(|statement| planner.plan(&statement, &text))
+                .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            planned += 1;
+        }
+    }
+    assert!(planned > 50, "{planned}");
+}
+
+#[test]
+fn constant_lists_stand_in_lists_as_their_values() {
+    for (text, filter) in [
+        (
+            "create constant variable int[] PORTS = {443, 22}; select srcIp from Flow(dstPort in (PORTS, 80, 22))",
+            "dstPort in (22, 80, 443)",
+        ),
+        (
+            "create constant variable string[] NETS = {'a'}; select srcIp from Flow(coalesce(srcSubnet, '') not in (NETS))",
+            "not in (",
+        ),
+        (
+            "create constant variable long[] BYTES = {1}; select srcIp from Flow(bytes not in (BYTES, srcPort))",
+            "bytes not in (1, srcPort)",
+        ),
+    ] {
+        let explained = explained(text);
+        assert!(explained.contains(filter), "{text}\n{explained}");
+    }
+}
+
+#[test]
+fn a_value_that_its_constant_cannot_hold_is_refused() {
+    for (text, message) in [
+        (
+            "create constant variable address[] HOSTS = {'10.0.0.0/8'}",
+            "'10.0.0.0/8' is a network, not an address at line 1 column 44",
+        ),
+        (
+            "create constant variable address HOST = '10.0.0'",
+            "'10.0.0' is no address at line 1 column 40",
+        ),
+        (
+            "create constant variable int[] SIZES = {1, 3000000000}",
+            "'3000000000' does not fit the type int at line 1 column 43",
+        ),
+        (
+            "create constant variable long[] SIZES = {1.5}",
+            "'1.5' does not fit the type long at line 1 column 41",
+        ),
+    ] {
+        let error = error(text);
+        assert!(error.starts_with(message), "{text}\n{error}");
+    }
 }

@@ -499,8 +499,8 @@ fn create_variable(catalog: &mut Catalog, syntax: &CreateVariable) -> Result<Cat
     Ok(catalog.variables.len() - 1)
 }
 
-/// A value given to a variable of a type. A network stays the text that it is written as: a column of addresses is tested
-/// with it.
+/// A value given to a variable of a type, which must be able to hold it. A network stays the text that it is written as: a
+/// column of addresses is tested with it.
 fn variable_value(catalog: &Catalog, value: &Syntax, of: &Type) -> Result<Value> {
     let bound = Binder::new(catalog, None, Vec::new()).bind(value)?;
     let fits = bound.of == *of
@@ -510,8 +510,28 @@ fn variable_value(catalog: &Catalog, value: &Syntax, of: &Type) -> Result<Value>
     if !fits {
         return Err(super::bind::mismatch(&bound.of, of, value.span));
     }
-    constant(&to_type(bound, of))
-        .ok_or_else(|| Fault::invalid(value.span, "The value of a variable must be known beforehand"))
+    let given = constant(&bound);
+    let held = constant(&to_type(bound, of));
+    let (Some(given), Some(held)) = (given, held) else {
+        return Err(Fault::invalid(
+            value.span,
+            "The value of a variable must be known beforehand",
+        ));
+    };
+    match (&given, of) {
+        (Value::Text(text), Type::Address) if held == Value::Null => Err(if text.contains('/') {
+            Fault::invalid(value.span, format!("'{text}' is a network, not an address")).with_hint(Some(
+                "declare the type 'string': 'in' reads its texts as networks".to_owned(),
+            ))
+        } else {
+            Fault::invalid(value.span, format!("'{text}' is no address"))
+        }),
+        (_, Type::Int | Type::Long) if given.as_double() != held.as_double() => Err(Fault::invalid(
+            value.span,
+            format!("'{given}' does not fit the type {of}"),
+        )),
+        _ => Ok(held),
+    }
 }
 
 fn context_kind(catalog: &Catalog, syntax: &ContextSyntax) -> Result<ContextKind> {
