@@ -41,7 +41,7 @@ pub(crate) struct Options {
     /// Exporters to listen to, as addresses or prefixes; may be repeated [default: any]
     #[arg(long, env = "MILLRACE_ALLOW", value_name = "PREFIX", value_delimiter = ',')]
     pub(crate) allow: Vec<String>,
-    /// A probe: NAME[@AREA]=PREFIX[,PREFIX…], the exporters that belong to it; may be repeated
+    /// A probe and the exporters that belong to it, as NAME@AREA=PREFIX,PREFIX…; the area may be left out; may be repeated
     #[arg(long, env = "MILLRACE_PROBE", value_name = "PROBE", value_delimiter = ';')]
     pub(crate) probe: Vec<String>,
     /// Receive buffer to ask the kernel for, for each socket [default: 16MiB]
