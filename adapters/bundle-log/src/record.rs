@@ -37,7 +37,7 @@ impl<'f> Record<'f> {
     /// Reads a frame.
     ///
     /// # Errors
-    /// If the bytes are not what [`bundle_parts`], [`heartbeat`] or [`session`] make.
+    /// If the bytes are not what [`bundle_prefix`], [`heartbeat`] or [`session`] make.
     pub fn read(frame: &'f [u8]) -> Result<Self, NoRecord> {
         let (prefix, body) = frame
             .split_at_checked(PREFIX_BYTES)

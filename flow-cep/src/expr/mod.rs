@@ -1,6 +1,6 @@
 //! Typed expressions: names resolved to columns, types checked and coerced, ready to evaluate by row or by column.
 //!
-//! The planner makes them ([`crate::plan`]); [`Expr::eval`] computes one value for a [`Scope`], [`column`] whole columns of a
+//! The planner makes them ([`crate::plan`]); [`Expr::eval`] computes one value for a [`Scope`], [`mod@column`] whole columns of a
 //! record batch. Both mean the same, which a property test holds them to.
 
 pub mod column;
