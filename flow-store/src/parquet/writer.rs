@@ -1,7 +1,7 @@
 //! One Parquet file of flows, written to any sink.
 //!
 //! Files are written in the order of arrival and fast: a compaction makes them small later. Each column has the encoding that
-//! measured best for what it holds (see `docs/STORAGE.md`). Readers see 16-byte fixed arrays, signed 64-bit counters, UTC
+//! suits what it holds (see `docs/STORAGE.md`). Readers see 16-byte fixed arrays, signed 64-bit counters, UTC
 //! milliseconds, and no encoding that DuckDB, pyarrow and Spark do not know.
 
 use std::fmt;
