@@ -1,9 +1,9 @@
 //! `flow-collect`: the collector by itself, from UDP to the log.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs;
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,9 +12,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use bundle_log::{LogWriter, Options, Sync};
 use clap::{Parser, ValueEnum};
-use flow_collect::{Collector, Config, Counters, Probes};
+use flow_collect::{Collector, Config, Counters, FolderLock, Probes};
 use flow_store::bundle::{Compression, MAX_ROWS};
-use nix::fcntl::{Flock, FlockArg};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// How often a collector that has ended by itself is noticed.
@@ -91,7 +90,7 @@ fn collect(arguments: Arguments) -> anyhow::Result<()> {
     }
     let data = arguments.data;
     fs::create_dir_all(&data).with_context(|| format!("data folder {}", data.display()))?;
-    let _lock = lock(&data)?;
+    let _lock = FolderLock::take(&data)?;
     let options = Options {
         limit_bytes: arguments.log_limit,
         sync: match arguments.log_sync {
@@ -143,21 +142,4 @@ fn collect(arguments: Arguments) -> anyhow::Result<()> {
     });
     writeln!(std::io::stdout(), "{summary:#}")?;
     Ok(())
-}
-
-/// Keeps a second collector, or a `millrace`, from the same folder.
-fn lock(data: &Path) -> anyhow::Result<Flock<File>> {
-    let path = data.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| path.display().to_string())?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| {
-        anyhow::anyhow!(
-            "another process uses {}: stop it, or choose another folder with --data",
-            data.display()
-        )
-    })
 }

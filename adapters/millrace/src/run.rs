@@ -1,18 +1,15 @@
 //! The whole of it in one process: collector, log, stream processor, store and live page.
 
-use std::fs::{File, OpenOptions};
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use bundle_log::LogWriter;
-use flow_collect::Collector;
+use flow_collect::{Collector, FolderLock};
 use flow_report::{Board, ExporterView, ProbeView, Server};
 use flow_stream::{CurrentResolver, Stream};
-use nix::fcntl::{Flock, FlockArg};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
 
@@ -42,7 +39,7 @@ pub(crate) struct Millrace {
     sources: Arc<Sources>,
     resolver: Arc<CurrentResolver>,
     subnets: Option<SubnetFile>,
-    _lock: Flock<File>,
+    _lock: FolderLock,
 }
 
 impl Millrace {
@@ -53,7 +50,7 @@ impl Millrace {
     pub(crate) async fn start(settings: Settings) -> anyhow::Result<Self> {
         let data = settings.data;
         std::fs::create_dir_all(&data).with_context(|| format!("data folder {}", data.display()))?;
-        let lock = lock(&data)?;
+        let lock = FolderLock::take(&data)?;
         let mut log = LogWriter::open(&data.join("log"), settings.log).context("log")?;
         log.start_at_least(flow_stream::log_start(&data)?);
         let backlog = log.usage().bytes;
@@ -213,24 +210,6 @@ impl Millrace {
         let served = serving.await.context("page")?;
         collected.and(streamed)?;
         Ok(served?)
-    }
-}
-
-/// Keeps a second process from the same folder.
-fn lock(data: &Path) -> anyhow::Result<Flock<File>> {
-    let path = data.join("lock");
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .with_context(|| path.display().to_string())?;
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(lock) => Ok(lock),
-        Err(_) => bail!(
-            "another process uses {}: stop it, or choose another folder with --data",
-            data.display()
-        ),
     }
 }
 

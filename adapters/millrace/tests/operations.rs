@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use campus::{Faults, Rate, VersionMix};
 use nix::sys::signal::Signal;
-use support::{Millrace, now_ms, totals};
+use support::{Millrace, now_ms, python, totals};
 
 fn millrace(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_millrace"))
@@ -215,8 +215,6 @@ fn duckdb_and_pyarrow_read_what_was_sent() {
     process.stop();
     let (flows, packets, bytes) = totals(folder.path());
     assert_eq!(flows, sent.flows);
-    let venv = std::env::var("MILLRACE_VENV")
-        .unwrap_or_else(|_| format!("{}/.local/share/millrace/venv", std::env::var("HOME").unwrap()));
     let script = "
 import sys, duckdb, pyarrow.dataset as ds, pyarrow.compute as pc
 folder = sys.argv[1]
@@ -224,7 +222,7 @@ print(*duckdb.sql(f\"select count(*), sum(packets)::bigint, sum(bytes)::bigint f
 table = ds.dataset(folder, format='parquet', partitioning='hive', exclude_invalid_files=True).to_table(columns=['packets', 'bytes'])
 print(table.num_rows, pc.sum(table['packets']).as_py(), pc.sum(table['bytes']).as_py())
 ";
-    let output = Command::new(format!("{venv}/bin/python"))
+    let output = python()
         .args(["-c", script])
         .arg(folder.path().join("flows"))
         .output()

@@ -11,13 +11,13 @@ mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use campus::{Campus, Faults, Rate, VersionMix};
-use support::Millrace;
+use support::{Millrace, python};
 
 struct StopOnDrop(Arc<AtomicBool>);
 
@@ -56,9 +56,7 @@ fn the_page_shows_the_traffic_and_comes_back_after_a_restart() {
 
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("page");
     std::fs::create_dir_all(&pictures).unwrap();
-    let venv = std::env::var("MILLRACE_VENV")
-        .unwrap_or_else(|_| format!("{}/.local/share/millrace/venv", std::env::var("HOME").unwrap()));
-    let mut look = Command::new(format!("{venv}/bin/python"))
+    let mut look = python()
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/page/look.py"))
         .arg(format!("http://{page}/"))
         .arg(&pictures)

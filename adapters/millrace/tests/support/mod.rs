@@ -277,3 +277,10 @@ pub(crate) fn totals(data: &Path) -> (u64, u64, u64) {
 pub(crate) fn now_ms() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
 }
+
+/// The Python that `scripts/install-test-parts.sh` equips.
+pub(crate) fn python() -> Command {
+    let venv = std::env::var("MILLRACE_VENV")
+        .unwrap_or_else(|_| format!("{}/.local/share/millrace/venv", std::env::var("HOME").unwrap()));
+    Command::new(format!("{venv}/bin/python"))
+}
