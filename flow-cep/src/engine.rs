@@ -207,7 +207,7 @@ impl fmt::Debug for Engine {
 }
 
 /// The version of the checkpoint's format.
-const CHECKPOINT_VERSION: u32 = 1;
+const CHECKPOINT_VERSION: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Checkpoint {

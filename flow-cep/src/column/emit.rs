@@ -12,7 +12,7 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use super::groups::{Cell, Grouping, from_word};
 use super::keys::{KeyId, Keys};
 use super::numbers::Number;
-use super::order::{self, SortKey};
+use super::order::{self, FEW, SortKey};
 use super::query::Function;
 use super::scalar::{Compiled, Scalar};
 use super::view::View;
@@ -64,7 +64,7 @@ impl GroupColumn {
         let Some((argument, double)) = argument else {
             return Self::Rows;
         };
-        let nulls = grouping.cell(Cell::Nulls { argument });
+        let nulls = grouping.nulls(argument);
         match function {
             Function::Count | Function::CountDistinct => Self::Count { nulls },
             Function::Sum => Self::Sum {
@@ -91,6 +91,20 @@ impl GroupColumn {
         }
     }
 
+    /// The word of a group's record that is the column's value, where there is one for all groups.
+    fn word(&self, grouping: &Grouping) -> Option<usize> {
+        match *self {
+            Self::Rows => Some(0),
+            Self::Distinct { offset } => Some(offset),
+            Self::Sum {
+                offset,
+                nulls,
+                double: false,
+            } if grouping.nulls[nulls].counts.is_empty() => Some(offset),
+            _ => None,
+        }
+    }
+
     #[expect(
         clippy::cast_precision_loss,
         reason = "counts and sums become double as EPL converts long to double"
@@ -99,7 +113,7 @@ impl GroupColumn {
         let present = |nulls: usize| -> (Vec<i64>, Option<NullBuffer>) {
             let counts: Vec<i64> = slots
                 .iter()
-                .map(|&slot| grouping.rows_of(slot) - grouping.word(slot, nulls))
+                .map(|&slot| grouping.rows_of(slot) - grouping.nulls_of(slot, nulls))
                 .collect();
             let some = counts
                 .contains(&0)
@@ -111,7 +125,7 @@ impl GroupColumn {
                 let Some(key) = grouping.index.key() else {
                     return Arc::new(Int64Array::new_null(slots.len()));
                 };
-                let ids: Vec<u32> = slots.iter().map(|&slot| grouping.index.ids[slot as usize]).collect();
+                let ids: Vec<u32> = slots.iter().map(|&slot| grouping.index.id(slot)).collect();
                 keys.values(atom, &keys.part(key, &ids, atom))
             }
             Self::Rows => Arc::new(Int64Array::from(grouping.gather(slots, 0))),
@@ -120,7 +134,7 @@ impl GroupColumn {
             Self::Sum { offset, nulls, double } => {
                 let sums = grouping.gather(slots, offset);
                 // Most sums are of columns without nulls; a look tells, without keeping the counts.
-                let empty = |slot: &u32| grouping.rows_of(*slot) == grouping.word(*slot, nulls);
+                let empty = |slot: &u32| grouping.rows_of(*slot) == grouping.nulls_of(*slot, nulls);
                 let some = if slots.iter().any(empty) {
                     present(nulls).1
                 } else {
@@ -218,6 +232,12 @@ impl Stage {
         }
     }
 
+    /// The only column, if nothing else is asked for and it is delivered as it is kept.
+    fn integer<'a>(&self, columns: &'a [GroupColumn]) -> Option<&'a GroupColumn> {
+        let whole = self.alone && *self.schema.field(0).data_type() == DataType::Int64;
+        whole.then(|| &columns[self.columns[0]])
+    }
+
     fn evaluate(&self, source: &Source<'_>, slots: &[u32]) -> Vec<ArrayRef> {
         let arrays: Vec<ArrayRef> = self
             .columns
@@ -293,6 +313,26 @@ impl GroupOutput {
         }
     }
 
+    /// The rows for the groups that have rows, none if there are none.
+    ///
+    /// Where only the first by a sum or a count are wanted the others are passed over without being listed.
+    pub(crate) fn live_rows(&self, keys: &Keys, view: &View) -> Option<RecordBatch> {
+        let grouping = &view.groupings[self.grouping];
+        let wanted = self.wanted();
+        let leading = match &self.order[..] {
+            [(first, descending), ..] if self.having.is_none() && (1..=FEW).contains(&wanted) => first
+                .integer(&self.columns)
+                .and_then(|column| column.word(grouping))
+                .map(|offset| grouping.leading(offset, *descending, wanted)),
+            _ => None,
+        };
+        self.rows(keys, view, leading.unwrap_or_else(|| grouping.live()))
+    }
+
+    fn wanted(&self) -> usize {
+        self.limit.map_or(usize::MAX, |limit| limit.saturating_add(self.offset))
+    }
+
     /// The rows for these groups, none if there are none.
     pub(crate) fn rows(&self, keys: &Keys, view: &View, mut slots: Vec<u32>) -> Option<RecordBatch> {
         let grouping = &view.groupings[self.grouping];
@@ -314,7 +354,7 @@ impl GroupOutput {
         if slots.is_empty() {
             return None;
         }
-        let wanted = self.limit.map_or(usize::MAX, |limit| limit.saturating_add(self.offset));
+        let wanted = self.wanted();
         let grouped = grouping.index.key().is_some();
         if let Some(((first, descending), others)) = self.order.split_first() {
             let values = first.evaluate(&source, &slots).pop()?;

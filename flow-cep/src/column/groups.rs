@@ -4,40 +4,91 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::interner::{NONE, Rows, id_from};
+use super::interner::{NONE, Rows, for_each_row, id_from};
 use super::keys::{KeyId, Keys};
 use super::numbers::{Number, Numbers, Values};
+use super::order::Best;
 
-/// Which slot holds the state of which key.
-///
-/// Slots are dense over the keys that have rows here, however many ids other statements keep in use.
-#[derive(Debug)]
-pub(crate) struct Index {
-    /// None when all rows are one group, which has slot 0.
-    key: Option<KeyId>,
-    slot_of: Vec<u32>,
-    pub(crate) ids: Vec<u32>,
-    pub(crate) free: Vec<u32>,
-    created: Vec<u32>,
-    left: Vec<u32>,
+/// A loop over the rows that have a slot, as [`for_each_row`].
+macro_rules! for_each_record {
+    ($slots:expr, $rows:expr, $from:expr, ($slot:ident, $row:ident) => $body:expr) => {
+        match $rows {
+            Rows::All(_) => {
+                for (&$slot, $row) in $slots.iter().zip($from..) {
+                    if $slot != NONE {
+                        $body
+                    }
+                }
+            }
+            Rows::Some(rows) => {
+                for (&$slot, &row) in $slots.iter().zip(&rows[$from..]) {
+                    if $slot != NONE {
+                        let $row = row as usize;
+                        $body
+                    }
+                }
+            }
+        }
+    };
 }
 
 /// Whether rows are divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Grouped {
+enum Grouped {
     ByKey,
     /// All rows are one group, in slot 0.
     Whole,
 }
 
+/// How keys are given slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mapping {
+    /// Slots are dense over the keys that have rows here, however many ids other statements keep in use.
+    Own,
+    /// A key's id is its slot: for rows that no filter thins out, ids are dense already.
+    Same,
+}
+
+#[derive(Debug)]
+enum Slots {
+    /// All rows are one group, in slot 0.
+    Whole,
+    Same {
+        bound: usize,
+        used: usize,
+    },
+    Own {
+        slot_of: Vec<u32>,
+        ids: Vec<u32>,
+        free: Vec<u32>,
+    },
+}
+
+/// Which slot holds the state of which key.
+#[derive(Debug)]
+pub(crate) struct Index {
+    /// None when all rows are one group, which has slot 0.
+    key: Option<KeyId>,
+    slots: Slots,
+    /// Ids that got a slot, and that gave theirs back, since [`Index::settle`].
+    created: Vec<u32>,
+    left: Vec<u32>,
+}
+
 impl Index {
-    pub(crate) fn new(key: Option<KeyId>) -> Self {
-        let ids = if key.is_none() { vec![0] } else { Vec::new() };
+    pub(crate) fn new(key: Option<KeyId>, mapping: Mapping) -> Self {
+        let slots = match (key, mapping) {
+            (None, _) => Slots::Whole,
+            (Some(_), Mapping::Same) => Slots::Same { bound: 0, used: 0 },
+            (Some(_), Mapping::Own) => Slots::Own {
+                slot_of: Vec::new(),
+                ids: Vec::new(),
+                free: Vec::new(),
+            },
+        };
         Self {
             key,
-            slot_of: Vec::new(),
-            ids,
-            free: Vec::new(),
+            slots,
             created: Vec::new(),
             left: Vec::new(),
         }
@@ -45,6 +96,13 @@ impl Index {
 
     pub(crate) const fn key(&self) -> Option<KeyId> {
         self.key
+    }
+
+    pub(crate) const fn mapping(&self) -> Mapping {
+        match self.slots {
+            Slots::Same { .. } => Mapping::Same,
+            Slots::Whole | Slots::Own { .. } => Mapping::Own,
+        }
     }
 
     const fn grouped(&self) -> Grouped {
@@ -56,20 +114,38 @@ impl Index {
     }
 
     /// One more than the largest slot.
-    pub(crate) fn bound(&self) -> usize {
-        self.ids.len()
+    pub(crate) const fn bound(&self) -> usize {
+        match &self.slots {
+            Slots::Whole => 1,
+            Slots::Same { bound, .. } => *bound,
+            Slots::Own { ids, .. } => ids.len(),
+        }
     }
 
     /// Keys that have a slot.
-    pub(crate) fn len(&self) -> usize {
-        self.ids.len() - self.free.len()
+    pub(crate) const fn len(&self) -> usize {
+        match &self.slots {
+            Slots::Whole => 1,
+            Slots::Same { used, .. } => *used,
+            Slots::Own { ids, free, .. } => ids.len() - free.len(),
+        }
+    }
+
+    /// The id of the key of a slot; [`NONE`] where a slot of its own has none.
+    pub(crate) fn id(&self, slot: u32) -> u32 {
+        match &self.slots {
+            Slots::Whole | Slots::Same { .. } => slot,
+            Slots::Own { ids, .. } => ids[slot as usize],
+        }
     }
 
     /// Writes the slots of the rows between two places of the selection to `slots`, making those that are missing. Rows
     /// for which `skip` is the id of their `check` take no slot.
+    ///
+    /// Where ids are slots, whoever counts the rows of a slot tells [`Index::arrive`] of its first.
     pub(crate) fn enter(
         &mut self,
-        keys: &mut Keys,
+        keys: &Keys,
         rows: &Rows,
         (from, to): (usize, usize),
         check: Option<KeyId>,
@@ -79,93 +155,151 @@ impl Index {
             slots.resize(slots.len() + to - from, 0);
             return;
         };
-        let bound = keys.bound(key);
-        if self.slot_of.len() < bound {
-            self.slot_of.resize(bound, NONE);
-        }
+        let known = keys.bound(key);
         let ids = keys.ids(key);
-        slots.reserve(to - from);
         let checked = check.map(|check| keys.ids(check));
-        rows.each(from, to, |row| {
-            let id = ids[row];
-            if id == NONE || checked.is_some_and(|checked| checked[row] == super::keys::NULL) {
-                slots.push(NONE);
-                return;
+        let skipped = |row: usize| checked.is_some_and(|checked| checked[row] == super::keys::NULL);
+        slots.reserve(to - from);
+        match &mut self.slots {
+            Slots::Whole => {}
+            Slots::Same { bound, .. } => {
+                *bound = (*bound).max(known);
+                match (rows, checked) {
+                    (Rows::All(_), None) => slots.extend_from_slice(&ids[from..to]),
+                    _ => for_each_row!(rows, from, to, row => slots.push(if skipped(row) { NONE } else { ids[row] })),
+                }
             }
-            let mut slot = self.slot_of[id as usize];
-            if slot == NONE {
-                slot = match self.free.pop() {
-                    Some(slot) => {
-                        self.ids[slot as usize] = id;
-                        slot
+            Slots::Own {
+                slot_of,
+                ids: id_of,
+                free,
+            } => {
+                if slot_of.len() < known {
+                    slot_of.resize(known, NONE);
+                }
+                for_each_row!(rows, from, to, row => {
+                    let id = ids[row];
+                    if id == NONE || skipped(row) {
+                        slots.push(NONE);
+                        continue;
                     }
-                    None => {
-                        self.ids.push(id);
-                        id_from(self.ids.len() - 1)
+                    let mut slot = slot_of[id as usize];
+                    if slot == NONE {
+                        slot = match free.pop() {
+                            Some(slot) => {
+                                id_of[slot as usize] = id;
+                                slot
+                            }
+                            None => {
+                                id_of.push(id);
+                                id_from(id_of.len() - 1)
+                            }
+                        };
+                        slot_of[id as usize] = slot;
+                        self.created.push(id);
                     }
-                };
-                self.slot_of[id as usize] = slot;
-                self.created.push(id);
+                    slots.push(slot);
+                });
             }
-            slots.push(slot);
-        });
-        keys.hold_all(key, &self.created);
-        self.created.clear();
+        }
+    }
+
+    /// Counts a slot that had no rows, where ids are slots.
+    #[inline(always)]
+    fn arrive(&mut self, slot: u32) {
+        if let Slots::Same { used, .. } = &mut self.slots {
+            *used += 1;
+            self.created.push(slot);
+        }
     }
 
     /// Gives a slot back; [`Index::settle`] has to follow.
     fn leave(&mut self, slot: u32) {
-        if self.key.is_some() {
-            let id = self.ids[slot as usize];
-            self.slot_of[id as usize] = NONE;
-            self.ids[slot as usize] = NONE;
-            self.free.push(slot);
-            self.left.push(id);
+        match &mut self.slots {
+            Slots::Whole => {}
+            Slots::Same { used, .. } => {
+                *used -= 1;
+                self.left.push(slot);
+            }
+            Slots::Own { slot_of, ids, free } => {
+                let id = std::mem::replace(&mut ids[slot as usize], NONE);
+                slot_of[id as usize] = NONE;
+                free.push(slot);
+                self.left.push(id);
+            }
         }
     }
 
-    /// Releases the ids of the slots that were given back.
+    /// Holds the ids that got a slot, and releases those whose slots were given back.
     fn settle(&mut self, keys: &mut Keys) {
         if let Some(key) = self.key {
-            keys.release_all(key, &self.left);
+            keys.hold_all(key, self.created.iter().copied());
+            keys.release_all(key, self.left.iter().copied());
         }
+        self.created.clear();
         self.left.clear();
     }
 
-    /// The index whose slots hold these ids; counts its holds. None if the parts do not fit.
-    pub(crate) fn restore(keys: &mut Keys, key: Option<KeyId>, ids: Vec<u32>, free: Vec<u32>) -> Option<Self> {
-        let mut index = Self {
-            key,
-            slot_of: Vec::new(),
-            ids,
-            free,
-            created: Vec::new(),
-            left: Vec::new(),
-        };
-        let Some(key) = key else {
-            return (index.ids.len() == 1 && index.free.is_empty()).then_some(index);
-        };
-        index.slot_of = vec![NONE; keys.bound(key)];
-        let mut vacant = 0;
-        for (slot, &id) in index.ids.iter().enumerate() {
-            if id == NONE {
-                vacant += 1;
-                continue;
-            }
-            let slot_of = index.slot_of.get_mut(id as usize)?;
-            if *slot_of != NONE || !keys.knows(key, id) {
-                return None;
-            }
-            *slot_of = id_from(slot);
-            keys.hold(key, id);
+    /// The ids by slot and the free slots, where slots are their own.
+    pub(crate) fn parts(&self) -> (Vec<u32>, Vec<u32>) {
+        match &self.slots {
+            Slots::Whole | Slots::Same { .. } => (Vec::new(), Vec::new()),
+            Slots::Own { ids, free, .. } => (ids.clone(), free.clone()),
         }
-        let mut free = index.free.clone();
-        free.sort_unstable();
-        free.dedup();
-        let fits = vacant == index.free.len()
-            && free.len() == index.free.len()
-            && free.iter().all(|&slot| index.ids.get(slot as usize) == Some(&NONE));
-        fits.then_some(index)
+    }
+
+    /// Takes up what [`Index::parts`] gave, counting its holds; `counts` has the rows of each slot. None if it does not fit.
+    pub(crate) fn restore(
+        &mut self,
+        keys: &mut Keys,
+        (saved, vacant): (Vec<u32>, Vec<u32>),
+        counts: impl ExactSizeIterator<Item = i64>,
+    ) -> Option<()> {
+        let Some(key) = self.key else {
+            return (saved.is_empty() && vacant.is_empty() && counts.len() == 1).then_some(());
+        };
+        match &mut self.slots {
+            Slots::Whole => {}
+            Slots::Same { bound, used } => {
+                *bound = counts.len();
+                for (slot, _) in (0..).zip(counts).filter(|(_, count)| *count != 0) {
+                    if !keys.knows(key, slot) {
+                        return None;
+                    }
+                    self.created.push(slot);
+                }
+                *used = self.created.len();
+            }
+            Slots::Own { slot_of, ids, free } => {
+                *slot_of = vec![NONE; keys.bound(key)];
+                let mut holes = 0;
+                for (slot, &id) in saved.iter().enumerate() {
+                    if id == NONE {
+                        holes += 1;
+                        continue;
+                    }
+                    let slot_of = slot_of.get_mut(id as usize)?;
+                    if *slot_of != NONE || !keys.knows(key, id) {
+                        return None;
+                    }
+                    *slot_of = id_from(slot);
+                    self.created.push(id);
+                }
+                let mut distinct = vacant.clone();
+                distinct.sort_unstable();
+                distinct.dedup();
+                let fits = holes == vacant.len()
+                    && distinct.len() == vacant.len()
+                    && counts.len() == saved.len()
+                    && distinct.iter().all(|&slot| saved.get(slot as usize) == Some(&NONE));
+                if !fits {
+                    return None;
+                }
+                (*ids, *free) = (saved, vacant);
+            }
+        }
+        self.settle(keys);
+        Some(())
     }
 }
 
@@ -185,8 +319,6 @@ pub(crate) struct Members {
 pub(crate) enum Cell {
     /// Sum of the argument, wrapping or in floating point by the argument's type.
     Sum { argument: usize },
-    /// Rows whose argument is null.
-    Nulls { argument: usize },
     /// Number of distinct values; kept by [`Members`].
     Distinct { members: usize },
     /// Count, mean and sum of squared deviations, three columns.
@@ -203,12 +335,21 @@ pub(crate) struct Extremes {
     pub(crate) queues: Vec<VecDeque<(u64, Number)>>,
 }
 
+/// How many rows of each group have null for an argument.
+#[derive(Debug)]
+pub(crate) struct Nulls {
+    argument: usize,
+    /// By slot; ends before the groups that never had any, and so is empty for most arguments.
+    pub(crate) counts: Vec<i64>,
+}
+
 /// Groups of a view by one key, with all that is aggregated by it.
 #[derive(Debug)]
 pub(crate) struct Grouping {
     pub(crate) index: Index,
     /// Records of `stride` words; the first counts the group's rows.
     pub(crate) words: Vec<i64>,
+    pub(crate) nulls: Vec<Nulls>,
     pub(crate) stride: usize,
     /// Cells with the offset of their (first) word.
     pub(crate) cells: Vec<(Cell, usize)>,
@@ -231,15 +372,28 @@ impl Places {
 }
 
 impl Grouping {
-    pub(crate) fn new(key: Option<KeyId>) -> Self {
+    pub(crate) fn new(key: Option<KeyId>, mapping: Mapping) -> Self {
         Self {
-            index: Index::new(key),
+            index: Index::new(key, mapping),
             words: if key.is_none() { vec![0] } else { Vec::new() },
+            nulls: Vec::new(),
             stride: 1,
             cells: Vec::new(),
             members: Vec::new(),
             extremes: Vec::new(),
         }
+    }
+
+    /// The counts of the nulls of an argument.
+    pub(crate) fn nulls(&mut self, argument: usize) -> usize {
+        if let Some(nulls) = self.nulls.iter().position(|nulls| nulls.argument == argument) {
+            return nulls;
+        }
+        self.nulls.push(Nulls {
+            argument,
+            counts: Vec::new(),
+        });
+        self.nulls.len() - 1
     }
 
     /// The offset of a cell, the same for the same cell. Only before the first row.
@@ -265,7 +419,7 @@ impl Grouping {
             members: self.members.len(),
         });
         self.members.push(Members {
-            index: Index::new(key),
+            index: Index::new(key, self.index.mapping()),
             atom,
             counts: Vec::new(),
             offset,
@@ -303,18 +457,27 @@ impl Grouping {
         self.words.resize(self.index.bound() * self.stride, 0);
         let slots = &places.slots[first..];
         let stride = self.stride;
-        let grouped = self.index.grouped();
+        let (fused, cells) = fused(&self.cells, numbers);
         let words = self.words.as_mut_slice();
         if self.index.key().is_none() {
             words[0] += i64::from(id_from(slots.len()));
+            update_whole::<true>(words, fused, rows, (span.0, span.0 + slots.len()));
         } else {
-            for &slot in slots {
-                if slot != NONE {
-                    words[slot as usize * stride] += 1;
+            let index = &mut self.index;
+            for_each_record!(slots, rows, span.0, (slot, row) => {
+                let record = &mut words[slot as usize * stride..][..stride];
+                if record[0] == 0 {
+                    index.arrive(slot);
                 }
-            }
+                record[0] += 1;
+                if let Some((values, offset)) = fused {
+                    record[offset] = record[offset].wrapping_add(values[row]);
+                }
+            });
         }
-        update::<true>(words, stride, &self.cells, slots, rows, span.0, numbers, grouped);
+        let grouped = self.index.grouped();
+        update::<true>(words, stride, cells, slots, rows, span.0, numbers, grouped);
+        update_nulls::<true>(&mut self.nulls, self.index.bound(), slots, rows, span.0, numbers);
         places.members.resize_with(self.members.len(), Vec::new);
         for (members, kept) in self.members.iter_mut().zip(&mut places.members) {
             let first = kept.len();
@@ -323,11 +486,15 @@ impl Grouping {
             for (&group, &member) in slots.iter().zip(&kept[first..]) {
                 if member != NONE && group != NONE {
                     let count = &mut members.counts[member as usize];
-                    words[group as usize * stride + members.offset] += i64::from(*count == 0);
+                    if *count == 0 {
+                        words[group as usize * stride + members.offset] += 1;
+                        members.index.arrive(member);
+                    }
                     *count += 1;
                 }
             }
         }
+        self.settle(keys);
         for extremes in &mut self.extremes {
             extremes.queues.resize_with(self.index.bound(), VecDeque::new);
             let numbers = numbers[extremes.argument];
@@ -359,18 +526,12 @@ impl Grouping {
     ) {
         let slots = &places.slots[from..to];
         let stride = self.stride;
-        let grouped = self.index.grouped();
+        let (fused, cells) = fused(&self.cells, numbers);
         let words = self.words.as_mut_slice();
-        update::<false>(
-            words,
-            stride,
-            &self.cells,
-            slots,
-            &Rows::All(to),
-            from,
-            numbers,
-            grouped,
-        );
+        let rows = &Rows::All(to);
+        let grouped = self.index.grouped();
+        update::<false>(words, stride, cells, slots, rows, from, numbers, grouped);
+        update_nulls::<false>(&mut self.nulls, self.index.bound(), slots, rows, from, numbers);
         for (members, kept) in self.members.iter_mut().zip(&places.members) {
             for (&group, &member) in slots.iter().zip(&kept[from..to]) {
                 if member != NONE && group != NONE {
@@ -393,17 +554,27 @@ impl Grouping {
                 }
             }
         }
-        for &slot in slots {
-            if slot != NONE {
-                let at = slot as usize * stride;
-                words[at] -= 1;
-                if words[at] == 0 {
-                    // What floating point left over goes with the last row.
-                    words[at..at + stride].fill(0);
-                    self.index.leave(slot);
-                }
+        if self.index.key().is_none() {
+            words[0] -= i64::from(id_from(slots.len()));
+            update_whole::<false>(words, fused, rows, (from, to));
+            if words[0] == 0 {
+                words.fill(0);
             }
+            return;
         }
+        let index = &mut self.index;
+        for_each_record!(slots, rows, from, (slot, row) => {
+            let record = &mut words[slot as usize * stride..][..stride];
+            record[0] -= 1;
+            if let Some((values, offset)) = fused {
+                record[offset] = record[offset].wrapping_sub(values[row]);
+            }
+            if record[0] == 0 {
+                // What floating point left over goes with the last row.
+                record.fill(0);
+                index.leave(slot);
+            }
+        });
         self.settle(keys);
     }
 
@@ -435,23 +606,31 @@ impl Grouping {
     /// Slots of the groups that have rows, or had some when [`Grouping::turn`] was called last.
     pub(crate) fn held(&self) -> Vec<u32> {
         (0..self.index.bound())
-            .filter(|&slot| self.index.ids[slot] != NONE)
             .map(id_from)
+            .filter(|&slot| self.index.id(slot) != NONE)
             .collect()
+    }
+
+    /// Rows of a group whose argument is null.
+    pub(crate) fn nulls_of(&self, slot: u32, nulls: usize) -> i64 {
+        self.nulls[nulls].counts.get(slot as usize).copied().unwrap_or(0)
     }
 
     /// Forgets all rows, as a batch ends. Groups that had any stay, without rows, until the next call.
     pub(crate) fn turn(&mut self, keys: &mut Keys) {
-        for slot in 0..self.index.bound() {
-            if self.index.key().is_some() && self.index.ids[slot] != NONE && self.words[slot * self.stride] == 0 {
-                self.index.leave(id_from(slot));
+        for slot in (0..self.index.bound()).map(id_from) {
+            if self.index.key().is_some() && self.index.id(slot) != NONE && self.rows_of(slot) == 0 {
+                self.index.leave(slot);
             }
         }
         self.words.fill(0);
+        for nulls in &mut self.nulls {
+            nulls.counts.fill(0);
+        }
         for members in &mut self.members {
-            for slot in 0..members.index.bound() {
-                if members.index.ids[slot] != NONE {
-                    members.index.leave(id_from(slot));
+            for slot in (0..members.index.bound()).map(id_from) {
+                if members.index.id(slot) != NONE {
+                    members.index.leave(slot);
                 }
             }
             members.counts.fill(0);
@@ -460,6 +639,18 @@ impl Grouping {
             queue.clear();
         }
         self.settle(keys);
+    }
+
+    /// Slots of groups that have rows and may be among the first by an integer word, no fewer than `count` of them if there
+    /// are as many.
+    pub(crate) fn leading(&self, offset: usize, descending: bool, count: usize) -> Vec<u32> {
+        let mut best = Best::new(count, descending);
+        for (record, slot) in self.words.chunks_exact(self.stride).zip(0..) {
+            if best.admits(record[offset]) && record[0] != 0 {
+                best.offer(record[offset], slot);
+            }
+        }
+        best.take()
     }
 
     /// The word of each of the groups.
@@ -471,24 +662,54 @@ impl Grouping {
     }
 }
 
-/// Calls `visit` with the word offset of each row's record and the row.
-#[inline(always)]
-fn each_record(slots: &[u32], stride: usize, rows: &Rows, from: usize, mut visit: impl FnMut(usize, usize)) {
-    match rows {
-        Rows::All(_) => {
-            for (place, &slot) in slots.iter().enumerate() {
-                if slot != NONE {
-                    visit(slot as usize * stride, from + place);
-                }
-            }
+/// Values and the offset of their sum.
+type Summed<'a> = Option<(&'a [i64], usize)>;
+
+/// The first sum, where it is one of integers without nulls: it is taken along when rows are counted. And the other cells.
+fn fused<'a, 'b>(cells: &'a [(Cell, usize)], numbers: &[&'b Numbers]) -> (Summed<'b>, &'a [(Cell, usize)]) {
+    if let Some((&(Cell::Sum { argument }, offset), others)) = cells.split_first()
+        && let Values::Integer(values) = &numbers[argument].values
+        && numbers[argument].nulls.is_empty()
+    {
+        return (Some((values, offset)), others);
+    }
+    (None, cells)
+}
+
+/// Applies rows to a sum over all of them.
+fn update_whole<const COMING: bool>(words: &mut [i64], summed: Summed<'_>, rows: &Rows, (from, to): (usize, usize)) {
+    if let Some((values, offset)) = summed {
+        let mut sum = 0_i64;
+        rows.each(from, to, |row| sum = sum.wrapping_add(values[row]));
+        words[offset] = if COMING {
+            words[offset].wrapping_add(sum)
+        } else {
+            words[offset].wrapping_sub(sum)
+        };
+    }
+}
+
+/// Applies rows to the counts of nulls of their groups, coming or going.
+fn update_nulls<const COMING: bool>(
+    nulls: &mut [Nulls],
+    bound: usize,
+    slots: &[u32],
+    rows: &Rows,
+    from: usize,
+    numbers: &[&Numbers],
+) {
+    for nulls in nulls {
+        let numbers = numbers[nulls.argument];
+        if numbers.nulls.is_empty() {
+            continue;
         }
-        Rows::Some(rows) => {
-            for (&slot, &row) in slots.iter().zip(&rows[from..]) {
-                if slot != NONE {
-                    visit(slot as usize * stride, row as usize);
-                }
-            }
+        if nulls.counts.len() < bound {
+            nulls.counts.resize(bound, 0);
         }
+        for_each_record!(slots, rows, from, (slot, row) => {
+            let null = i64::from(numbers.is_null(row));
+            nulls.counts[slot as usize] += if COMING { null } else { -null };
+        });
     }
 }
 
@@ -510,55 +731,30 @@ fn update<const COMING: bool>(
                 let numbers = numbers[argument];
                 match &numbers.values {
                     Values::Integer(values) if grouped == Grouped::Whole && numbers.nulls.is_empty() => {
-                        let mut sum = 0_i64;
-                        rows.each(from, from + slots.len(), |row| sum = sum.wrapping_add(values[row]));
-                        let word = &mut words[offset];
-                        *word = if COMING {
-                            word.wrapping_add(sum)
-                        } else {
-                            word.wrapping_sub(sum)
-                        };
+                        update_whole::<COMING>(words, Some((values, offset)), rows, (from, from + slots.len()));
                     }
-                    Values::Integer(values) if numbers.nulls.is_empty() => {
-                        each_record(slots, stride, rows, from, |at, row| {
-                            let word = &mut words[at + offset];
-                            *word = if COMING {
-                                word.wrapping_add(values[row])
-                            } else {
-                                word.wrapping_sub(values[row])
-                            };
-                        });
-                    }
-                    Values::Integer(values) => each_record(slots, stride, rows, from, |at, row| {
+                    Values::Integer(values) => for_each_record!(slots, rows, from, (slot, row) => {
                         let value = if numbers.is_null(row) { 0 } else { values[row] };
-                        let word = &mut words[at + offset];
+                        let word = &mut words[slot as usize * stride + offset];
                         *word = if COMING {
                             word.wrapping_add(value)
                         } else {
                             word.wrapping_sub(value)
                         };
                     }),
-                    Values::Double(values) => each_record(slots, stride, rows, from, |at, row| {
+                    Values::Double(values) => for_each_record!(slots, rows, from, (slot, row) => {
                         if !numbers.is_null(row) {
-                            let word = &mut words[at + offset];
+                            let word = &mut words[slot as usize * stride + offset];
                             let sum = from_word(*word);
                             *word = to_word(if COMING { sum + values[row] } else { sum - values[row] });
                         }
                     }),
                 }
             }
-            Cell::Nulls { argument } => {
-                let numbers = numbers[argument];
-                if !numbers.nulls.is_empty() {
-                    each_record(slots, stride, rows, from, |at, row| {
-                        let null = i64::from(numbers.is_null(row));
-                        words[at + offset] += if COMING { null } else { -null };
-                    });
-                }
-            }
-            Cell::Moments { argument } => each_record(slots, stride, rows, from, |at, row| {
+            Cell::Moments { argument } => for_each_record!(slots, rows, from, (slot, row) => {
                 if let Some(value) = numbers[argument].double(row) {
-                    moments::<COMING>(&mut words[at + offset..at + offset + 3], value);
+                    let at = slot as usize * stride + offset;
+                    moments::<COMING>(&mut words[at..at + 3], value);
                 }
             }),
             Cell::Distinct { .. } => {}

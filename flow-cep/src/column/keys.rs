@@ -18,7 +18,7 @@ use arrow_buffer::{Buffer, NullBuffer};
 use arrow_schema::{DataType, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-use super::interner::{Interner, Key, NONE, Rows, id_from};
+use super::interner::{Ids, Interner, Key, NONE, Rows, for_each_row, id_from};
 use super::text::TextInterner;
 
 /// Position of a key in [`Keys`].
@@ -47,6 +47,25 @@ impl Dictionary {
             Self::Integer(_) => DIRECT + 1,
             Self::Boolean => 3,
             Self::Double(_) | Self::Address(_) | Self::Text(_) => 1,
+        }
+    }
+
+    /// The ids that the table gives.
+    const fn ids(&self) -> Option<&Ids> {
+        match self {
+            Self::Integer(interner) | Self::Double(interner) => Some(&interner.ids),
+            Self::Address(interner) => Some(&interner.ids),
+            Self::Text(interner) => Some(&interner.ids),
+            Self::Boolean => None,
+        }
+    }
+
+    const fn ids_mut(&mut self) -> Option<&mut Ids> {
+        match self {
+            Self::Integer(interner) | Self::Double(interner) => Some(&mut interner.ids),
+            Self::Address(interner) => Some(&mut interner.ids),
+            Self::Text(interner) => Some(&mut interner.ids),
+            Self::Boolean => None,
         }
     }
 }
@@ -114,14 +133,11 @@ const fn unpack(pair: u64) -> (u32, u32) {
     ((pair >> 32) as u32, pair as u32)
 }
 
-fn words(octets: &[u8]) -> [u64; 2] {
-    let mut halves = [0_u64; 2];
-    for (half, octets) in halves.iter_mut().zip(octets.chunks_exact(8)) {
-        let mut word = [0; 8];
-        word.copy_from_slice(octets);
-        *half = u64::from_be_bytes(word);
-    }
-    halves
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+#[inline(always)]
+const fn words(octets: [u8; 16]) -> [u64; 2] {
+    let both = u128::from_be_bytes(octets);
+    [(both >> 64) as u64, both as u64]
 }
 
 impl Keys {
@@ -245,7 +261,7 @@ impl Keys {
                 let packed = &mut self.scratch.integers;
                 grow(packed, length);
                 let mut refused = false;
-                rows.each(0, rows.len(), |row| {
+                for_each_row!(rows, 0, rows.len(), row => {
                     refused |= left[row] == NONE || right[row] == NONE;
                     packed[row] = pack(left[row], right[row]);
                 });
@@ -254,14 +270,13 @@ impl Keys {
                         .map(|place| id_from(rows.row(place)))
                         .filter(|&row| left[row as usize] != NONE && right[row as usize] != NONE)
                         .collect();
-                    pairs.intern(&Rows::Some(kept), packed, &mut slot.ids);
+                    pairs.intern(&Rows::Some(kept), packed, 0, &mut slot.ids);
                 } else {
-                    pairs.intern(rows, packed, &mut slot.ids);
+                    pairs.intern(rows, packed, 0, &mut slot.ids);
                 }
-                for index in 0..pairs.created().len() {
-                    let (left, right) = unpack(pairs.key(pairs.created()[index]));
-                    hold_in(before, *left_key, left);
-                    hold_in(before, *right_key, right);
+                for (part, half) in [(*left_key, Half::Left), (*right_key, Half::Right)] {
+                    let ids = pairs.created().iter().map(|&id| half.of(pairs.key(id)));
+                    hold(&mut before[part].kind, ids);
                 }
             }
             Kind::Atom { dictionary, .. } => {
@@ -272,25 +287,14 @@ impl Keys {
         }
     }
 
-    /// Counts a holder of an id.
-    pub(crate) fn hold(&mut self, key: KeyId, id: u32) {
-        hold_in(&mut self.slots, key, id);
-    }
-
     /// Counts a holder of each id.
-    pub(crate) fn hold_all(&mut self, key: KeyId, ids: &[u32]) {
-        match &mut self.slots[key].kind {
-            Kind::Pair { pairs, .. } => ids.iter().for_each(|&id| pairs.hold(id)),
-            Kind::Atom { .. } => ids.iter().for_each(|&id| hold_in(&mut self.slots, key, id)),
-        }
+    pub(crate) fn hold_all(&mut self, key: KeyId, ids: impl Iterator<Item = u32>) {
+        hold(&mut self.slots[key].kind, ids);
     }
 
     /// Takes a holder off each id.
-    pub(crate) fn release_all(&mut self, key: KeyId, ids: &[u32]) {
-        match &mut self.slots[key].kind {
-            Kind::Pair { pairs, .. } => ids.iter().for_each(|&id| pairs.release(id)),
-            Kind::Atom { .. } => ids.iter().for_each(|&id| release_in(&mut self.slots, key, id)),
-        }
+    pub(crate) fn release_all(&mut self, key: KeyId, ids: impl Iterator<Item = u32>) {
+        release(&mut self.slots[key].kind, ids);
     }
 
     /// Gives back what nobody holds: pairs first, as they hold their parts.
@@ -298,14 +302,23 @@ impl Keys {
         for key in (0..self.slots.len()).rev() {
             let (before, rest) = self.slots.split_at_mut(key);
             match &mut rest[0].kind {
-                Kind::Pair { left, right, pairs } => pairs.sweep(|pair| {
-                    let (left_id, right_id) = unpack(pair);
-                    release_in(before, *left, left_id);
-                    release_in(before, *right, right_id);
-                }),
+                Kind::Pair { left, right, pairs } => {
+                    let freed = &mut self.scratch.freed_words;
+                    freed.clear();
+                    pairs.sweep(freed);
+                    for (part, half) in [(*left, Half::Left), (*right, Half::Right)] {
+                        release(&mut before[part].kind, freed.iter().map(|&pair| half.of(pair)));
+                    }
+                }
                 Kind::Atom { dictionary, .. } => match dictionary {
-                    Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.sweep(|_| ()),
-                    Dictionary::Address(interner) => interner.sweep(|_| ()),
+                    Dictionary::Integer(interner) | Dictionary::Double(interner) => {
+                        self.scratch.freed_words.clear();
+                        interner.sweep(&mut self.scratch.freed_words);
+                    }
+                    Dictionary::Address(interner) => {
+                        self.scratch.freed_addresses.clear();
+                        interner.sweep(&mut self.scratch.freed_addresses);
+                    }
                     Dictionary::Text(interner) => interner.sweep(),
                     Dictionary::Boolean => {}
                 },
@@ -316,32 +329,18 @@ impl Keys {
     /// One more than the largest id that a key was ever given.
     pub(crate) fn bound(&self, key: KeyId) -> usize {
         match &self.slots[key].kind {
-            Kind::Pair { pairs, .. } => pairs.bound(),
-            Kind::Atom { dictionary, .. } => {
-                dictionary.base() as usize
-                    + match dictionary {
-                        Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.bound(),
-                        Dictionary::Address(interner) => interner.bound(),
-                        Dictionary::Text(interner) => interner.bound(),
-                        Dictionary::Boolean => 0,
-                    }
-            }
+            Kind::Pair { pairs, .. } => pairs.ids.bound(),
+            Kind::Atom { dictionary, .. } => dictionary.base() as usize + dictionary.ids().map_or(0, Ids::bound),
         }
     }
 
     /// Whether an id of a key is in use.
     pub(crate) fn knows(&self, key: KeyId, id: u32) -> bool {
         match &self.slots[key].kind {
-            Kind::Pair { pairs, .. } => pairs.knows(id),
+            Kind::Pair { pairs, .. } => pairs.ids.knows(id),
             Kind::Atom { dictionary, .. } => {
                 let base = dictionary.base();
-                id < base
-                    || match dictionary {
-                        Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.knows(id - base),
-                        Dictionary::Address(interner) => interner.knows(id - base),
-                        Dictionary::Text(interner) => interner.knows(id - base),
-                        Dictionary::Boolean => false,
-                    }
+                id < base || dictionary.ids().is_some_and(|ids| ids.knows(id - base))
             }
         }
     }
@@ -399,36 +398,28 @@ impl Keys {
                 continue;
             };
             let (left, right) = (*left, *right);
-            let used: Vec<(u32, u32)> = (0..pairs.bound())
+            let used: Vec<(u32, u32)> = (0..pairs.ids.bound())
                 .map(id_from)
-                .filter(|&id| pairs.knows(id))
+                .filter(|&id| pairs.ids.knows(id))
                 .map(|id| unpack(pairs.key(id)))
                 .collect();
-            for (left_id, right_id) in used {
-                if !self.knows(left, left_id) || !self.knows(right, right_id) {
-                    return None;
-                }
-                self.hold(left, left_id);
-                self.hold(right, right_id);
+            let known = |&(left_id, right_id): &(u32, u32)| self.knows(left, left_id) && self.knows(right, right_id);
+            if !used.iter().all(known) {
+                return None;
             }
+            self.hold_all(left, used.iter().map(|(left, _)| *left));
+            self.hold_all(right, used.iter().map(|(_, right)| *right));
         }
         Some(())
     }
 
     /// Rows whose key found no room since the last call, over all keys.
     pub(crate) fn take_refused(&mut self) -> u64 {
-        self.slots
-            .iter_mut()
-            .map(|slot| match &mut slot.kind {
-                Kind::Pair { pairs, .. } => pairs.take_refused(),
-                Kind::Atom { dictionary, .. } => match dictionary {
-                    Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.take_refused(),
-                    Dictionary::Address(interner) => interner.take_refused(),
-                    Dictionary::Text(interner) => interner.take_refused(),
-                    Dictionary::Boolean => 0,
-                },
-            })
-            .sum()
+        let ids = self.slots.iter_mut().filter_map(|slot| match &mut slot.kind {
+            Kind::Pair { pairs, .. } => Some(&mut pairs.ids),
+            Kind::Atom { dictionary, .. } => dictionary.ids_mut(),
+        });
+        ids.map(Ids::take_refused).sum()
     }
 
     /// Of the ids of a key, the ids of one of the atoms that it is made of.
@@ -509,39 +500,43 @@ impl Keys {
     }
 }
 
-#[inline]
-fn hold_in(slots: &mut [Slot], key: KeyId, id: u32) {
-    match &mut slots[key].kind {
-        Kind::Pair { pairs, .. } => pairs.hold(id),
+/// One of the two parts of a pair.
+#[derive(Debug, Clone, Copy)]
+enum Half {
+    Left,
+    Right,
+}
+
+impl Half {
+    const fn of(self, pair: u64) -> u32 {
+        match self {
+            Self::Left => unpack(pair).0,
+            Self::Right => unpack(pair).1,
+        }
+    }
+}
+
+/// Counts a holder of each of a key's ids. Those that need no table are always there.
+fn hold(kind: &mut Kind, ids: impl Iterator<Item = u32>) {
+    match kind {
+        Kind::Pair { pairs, .. } => ids.for_each(|id| pairs.ids.hold(id)),
         Kind::Atom { dictionary, .. } => {
             let base = dictionary.base();
-            if id < base {
-                return;
-            }
-            match dictionary {
-                Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.hold(id - base),
-                Dictionary::Address(interner) => interner.hold(id - base),
-                Dictionary::Text(interner) => interner.hold(id - base),
-                Dictionary::Boolean => {}
+            if let Some(known) = dictionary.ids_mut() {
+                ids.filter(|&id| id >= base).for_each(|id| known.hold(id - base));
             }
         }
     }
 }
 
-#[inline]
-fn release_in(slots: &mut [Slot], key: KeyId, id: u32) {
-    match &mut slots[key].kind {
-        Kind::Pair { pairs, .. } => pairs.release(id),
+/// Takes a holder off each of a key's ids.
+fn release(kind: &mut Kind, ids: impl Iterator<Item = u32>) {
+    match kind {
+        Kind::Pair { pairs, .. } => ids.for_each(|id| pairs.ids.release(id)),
         Kind::Atom { dictionary, .. } => {
             let base = dictionary.base();
-            if id < base {
-                return;
-            }
-            match dictionary {
-                Dictionary::Integer(interner) | Dictionary::Double(interner) => interner.release(id - base),
-                Dictionary::Address(interner) => interner.release(id - base),
-                Dictionary::Text(interner) => interner.release(id - base),
-                Dictionary::Boolean => {}
+            if let Some(known) = dictionary.ids_mut() {
+                ids.filter(|&id| id >= base).for_each(|id| known.release(id - base));
             }
         }
     }
@@ -588,12 +583,14 @@ pub(crate) fn each_integer(values: &ArrayRef, rows: &Rows, mut visit: impl FnMut
     }
 }
 
-/// Scratch space of the resolution of atoms.
+/// Scratch space of the resolution of keys, and of the sweep.
 #[derive(Debug, Default)]
 struct Scratch {
     integers: Vec<u64>,
     addresses: Vec<[u64; 2]>,
     hashed: Vec<u32>,
+    freed_words: Vec<u64>,
+    freed_addresses: Vec<[u64; 2]>,
 }
 
 /// Makes room for the rows of a slice; what other rows left is not read.
@@ -638,19 +635,19 @@ fn resolve_atom(dictionary: &mut Dictionary, rows: &Rows, values: &ArrayRef, ids
         Dictionary::Integer(interner) => {
             grow(&mut scratch.integers, length);
             scratch.hashed.clear();
-            each_integer(values, rows, |row, value| {
+            each_integer(values, rows, |row, value| scratch.integers[row] = value.cast_unsigned());
+            for_each_row!(rows, 0, rows.len(), row => {
+                let value = scratch.integers[row];
                 let direct = u32::try_from(value).ok().filter(|&value| value < DIRECT);
                 if let Some(value) = direct {
                     ids[row] = value + 1;
                 } else {
-                    scratch.integers[row] = value.cast_unsigned();
                     scratch.hashed.push(id_from(row));
                 }
             });
             if !scratch.hashed.is_empty() {
                 let hashed = Rows::Some(std::mem::take(&mut scratch.hashed));
-                interner.intern(&hashed, &scratch.integers, ids);
-                shift(&hashed, ids, base);
+                interner.intern(&hashed, &scratch.integers, base, ids);
                 if let Rows::Some(hashed) = hashed {
                     scratch.hashed = hashed;
                 }
@@ -670,18 +667,15 @@ fn resolve_atom(dictionary: &mut Dictionary, rows: &Rows, values: &ArrayRef, ids
                 };
                 scratch.integers[row] = value.to_bits();
             });
-            interner.intern(rows, &scratch.integers, ids);
-            shift(rows, ids, base);
+            interner.intern(rows, &scratch.integers, base, ids);
         }
         Dictionary::Address(interner) => {
             let values = values.as_fixed_size_binary();
-            let octets = &values.value_data()[..length * 16];
+            let (octets, _) = values.value_data().as_chunks::<16>();
             grow(&mut scratch.addresses, length);
-            rows.each(0, rows.len(), |row| {
-                scratch.addresses[row] = words(&octets[row * 16..row * 16 + 16])
-            });
-            interner.intern(rows, &scratch.addresses, ids);
-            shift(rows, ids, base);
+            let addresses = scratch.addresses.as_mut_slice();
+            for_each_row!(rows, 0, rows.len(), row => addresses[row] = words(octets[row]));
+            interner.intern(rows, &scratch.addresses, base, ids);
         }
         Dictionary::Text(interner) => {
             let values = values.as_string::<i32>();
@@ -691,14 +685,6 @@ fn resolve_atom(dictionary: &mut Dictionary, rows: &Rows, values: &ArrayRef, ids
             });
         }
     }
-}
-
-/// Moves ids of a table past those that need none.
-fn shift(rows: &Rows, ids: &mut [u32], base: u32) {
-    rows.each(0, rows.len(), |row| {
-        let id = ids[row];
-        ids[row] = if id == NONE { NONE } else { id + base };
-    });
 }
 
 /// Resolves the values of a dictionary that the rows use, each once.

@@ -57,6 +57,15 @@ impl Numbers {
         }
     }
 
+    /// Forgets all numbers.
+    pub(crate) fn clear(&mut self) {
+        self.nulls.clear();
+        match &mut self.values {
+            Values::Integer(values) => values.clear(),
+            Values::Double(values) => values.clear(),
+        }
+    }
+
     /// The numbers of an array; the values of rows that are not selected mean nothing. Booleans are 0 and 1.
     pub(crate) fn read(&mut self, array: &ArrayRef, rows: &Rows) {
         let length = array.len();

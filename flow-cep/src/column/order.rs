@@ -4,9 +4,11 @@ use std::cmp::Ordering;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};
-use arrow_array::{Array, ArrayRef};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
 use arrow_ord::ord::{DynComparator, make_comparator};
 use arrow_schema::{DataType, SortOptions};
+
+use super::interner::{Rows, id_from};
 
 /// A sort key: its values and the direction. Null comes first in ascending, last in descending order.
 pub(crate) type SortKey = (ArrayRef, bool);
@@ -20,76 +22,157 @@ fn comparator((left, descending): &SortKey, right: &ArrayRef) -> Option<DynCompa
     make_comparator(left, right, options).ok()
 }
 
-/// What ascends as the key orders its rows, where it is a number: calls `visit` with each row's.
-///
-/// Null is the lowest of all. Only the lowest of integers shares its place, and the exact comparison that follows parts them.
-fn ascending((values, descending): &SortKey, mut visit: impl FnMut(usize, u64)) -> bool {
-    const SIGN: u64 = 1 << 63;
-    let nulls = values.nulls().filter(|nulls| nulls.null_count() > 0);
-    let flip = if *descending { u64::MAX } else { 0 };
-    let mut each = |row: usize, value: u64| {
-        let value = if nulls.is_some_and(|nulls| nulls.is_null(row)) {
-            0
-        } else {
-            value
-        };
-        visit(row, value ^ flip);
-    };
-    match values.data_type() {
-        DataType::Int64 => {
-            for (row, value) in values.as_primitive::<Int64Type>().values().iter().enumerate() {
-                each(row, value.cast_unsigned() ^ SIGN);
-            }
-        }
-        DataType::Int32 => {
-            for (row, value) in values.as_primitive::<Int32Type>().values().iter().enumerate() {
-                each(row, i64::from(*value).cast_unsigned() ^ SIGN);
-            }
-        }
-        DataType::Float64 => {
-            for (row, value) in values.as_primitive::<Float64Type>().values().iter().enumerate() {
-                let bits = value.to_bits();
-                each(row, if bits & SIGN == 0 { bits | SIGN } else { !bits });
-            }
-        }
-        _ => return false,
-    }
-    true
+/// So many leading rows at most are sought by keeping the best so far; more by sorting.
+pub(crate) const FEW: usize = 256;
+
+/// A number as a word whose order is the number's.
+pub(crate) trait Ranked: Copy {
+    fn rank(self) -> u64;
 }
 
-/// So many leading rows at most are sought by keeping the best so far; more by sorting.
-const FEW: usize = 256;
+const SIGN: u64 = 1 << 63;
+
+impl Ranked for i64 {
+    #[inline(always)]
+    fn rank(self) -> u64 {
+        self.cast_unsigned() ^ SIGN
+    }
+}
+
+impl Ranked for i32 {
+    #[inline(always)]
+    fn rank(self) -> u64 {
+        i64::from(self).rank()
+    }
+}
+
+impl Ranked for f64 {
+    #[inline(always)]
+    fn rank(self) -> u64 {
+        let bits = self.to_bits();
+        if bits & SIGN == 0 { bits | SIGN } else { !bits }
+    }
+}
+
+/// The few that come first by a number: those offered that may be among them, ties included.
+#[derive(Debug)]
+pub(crate) struct Best {
+    count: usize,
+    /// Turns the order round.
+    flip: u64,
+    /// The ranks of the first, in order; never more than `count`.
+    first: Vec<u64>,
+    /// What has to be beaten or equalled: the last of the first when there are enough.
+    worst: u64,
+    offered: Vec<(u32, u64)>,
+}
+
+impl Best {
+    pub(crate) fn new(count: usize, descending: bool) -> Self {
+        Self {
+            count,
+            flip: if descending { u64::MAX } else { 0 },
+            first: Vec::new(),
+            worst: u64::MAX,
+            offered: Vec::new(),
+        }
+    }
+
+    /// Whether a value is worth an offer. Few of many are.
+    #[inline(always)]
+    pub(crate) fn admits(&self, value: impl Ranked) -> bool {
+        value.rank() ^ self.flip <= self.worst
+    }
+
+    /// Takes a value that is admitted, and whose it is.
+    #[inline(never)]
+    pub(crate) fn offer(&mut self, value: impl Ranked, whose: u32) {
+        self.offer_rank(value.rank() ^ self.flip, whose);
+    }
+
+    /// Takes a null: the lowest of all. Only the lowest of integers shares its place.
+    pub(crate) fn offer_null(&mut self, whose: u32) {
+        if self.flip <= self.worst {
+            self.offer_rank(self.flip, whose);
+        }
+    }
+
+    fn offer_rank(&mut self, rank: u64, whose: u32) {
+        self.offered.push((whose, rank));
+        let place = self.first.partition_point(|&other| other <= rank);
+        self.first.insert(place, rank);
+        self.first.truncate(self.count);
+        if self.first.len() == self.count {
+            self.worst = self.first.last().copied().unwrap_or(0);
+        }
+        if self.offered.len() >= 4096 && self.offered.len().is_power_of_two() {
+            let worst = self.worst;
+            self.offered.retain(|(_, rank)| *rank <= worst);
+        }
+    }
+
+    /// Forgets what was offered but not how good it was, and returns those that are still worth it, in the order of offer.
+    pub(crate) fn take(&mut self) -> Vec<u32> {
+        let worst = self.worst;
+        self.offered
+            .drain(..)
+            .filter(|(_, rank)| *rank <= worst)
+            .map(|(whose, _)| whose)
+            .collect()
+    }
+
+    /// Forgets all.
+    pub(crate) fn clear(&mut self) {
+        self.first.clear();
+        self.offered.clear();
+        self.worst = u64::MAX;
+    }
+
+    /// Offers the values of the rows between two places of the selection. False, and none is offered, if they are no numbers.
+    pub(crate) fn offer_all(&mut self, values: &ArrayRef, rows: &Rows, span: (usize, usize)) -> bool {
+        match values.data_type() {
+            DataType::Int64 => self.offer_numbers(values.as_primitive::<Int64Type>(), rows, span),
+            DataType::Int32 => self.offer_numbers(values.as_primitive::<Int32Type>(), rows, span),
+            DataType::Float64 => self.offer_numbers(values.as_primitive::<Float64Type>(), rows, span),
+            _ => return false,
+        }
+        true
+    }
+
+    fn offer_numbers<T>(&mut self, array: &PrimitiveArray<T>, rows: &Rows, (from, to): (usize, usize))
+    where
+        T: ArrowPrimitiveType,
+        T::Native: Ranked,
+    {
+        let values = array.values().as_ref();
+        match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+            None => rows.each(from, to, |row| {
+                if self.admits(values[row]) {
+                    self.offer(values[row], id_from(row));
+                }
+            }),
+            Some(nulls) => rows.each(from, to, |row| {
+                if nulls.is_null(row) {
+                    self.offer_null(id_from(row));
+                } else if self.admits(values[row]) {
+                    self.offer(values[row], id_from(row));
+                }
+            }),
+        }
+    }
+}
 
 /// Rows that may be among the first `count` by the first key: no fewer, and no more than ties demand. Ascending.
-pub(crate) fn leading(key: &SortKey, count: usize) -> Vec<usize> {
-    let length = key.0.len();
+pub(crate) fn leading((values, descending): &SortKey, count: usize) -> Vec<usize> {
+    let length = values.len();
     if count == 0 {
         return Vec::new();
     }
-    if count >= length || count > FEW {
+    let mut best = Best::new(count, *descending);
+    if count >= length || count > FEW || !best.offer_all(values, &Rows::All(length), (0, length)) {
         return (0..length).collect();
     }
-    // The best so far, sorted; the last is what a row has to beat or equal. Few rows of many do.
-    let mut best: Vec<u64> = Vec::with_capacity(count + 1);
-    let mut rows: Vec<(usize, u64)> = Vec::new();
-    let known = ascending(key, |row, value| {
-        let worst = if best.len() < count { u64::MAX } else { best[count - 1] };
-        if value > worst {
-            return;
-        }
-        rows.push((row, value));
-        let place = best.partition_point(|&other| other <= value);
-        best.insert(place, value);
-        best.truncate(count);
-    });
-    if !known {
-        return (0..length).collect();
-    }
-    let worst = best.last().copied().unwrap_or(u64::MAX);
-    rows.into_iter()
-        .filter(|(_, value)| *value <= worst)
-        .map(|(row, _)| row)
-        .collect()
+    best.take().into_iter().map(|row| row as usize).collect()
 }
 
 /// The order of the keys' rows; ties by their ranks.

@@ -7,7 +7,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array}
 use arrow_schema::SchemaRef;
 
 use super::interner::{Rows, id_from};
-use super::order::{self, SortKey};
+use super::order::{self, Best, FEW, SortKey};
 use crate::event_type::arrow_type;
 use crate::expr::column;
 use crate::value::{Type, Value};
@@ -30,6 +30,8 @@ pub(crate) struct RowOutput {
     /// Pieces in the order of arrival: the order's columns, then the select's.
     pieces: Vec<Vec<ArrayRef>>,
     rows: usize,
+    /// What a row of the present batch has to beat, where few are wanted.
+    best: Option<Best>,
 }
 
 impl RowOutput {
@@ -42,7 +44,11 @@ impl RowOutput {
         schema: &SchemaRef,
     ) -> Self {
         let schema = Arc::clone(schema);
+        let wanted = limit.map_or(usize::MAX, |limit: usize| limit.saturating_add(offset));
+        let few = (1..=FEW).contains(&wanted);
+        let best = order.first().filter(|_| few);
         Self {
+            best: best.map(|&(_, descending)| Best::new(wanted, descending)),
             having,
             select,
             order,
@@ -94,48 +100,57 @@ impl RowOutput {
         self.limit.map_or(usize::MAX, |limit| limit.saturating_add(self.offset))
     }
 
+    /// The rows between two places of the selection that may be delivered.
+    fn candidates(
+        &mut self,
+        input: &mut impl FnMut(usize) -> ArrayRef,
+        rows: &Rows,
+        (from, to): (usize, usize),
+    ) -> Vec<u32> {
+        let listed = || {
+            let mut places = Vec::with_capacity(to - from);
+            rows.each(from, to, |row| places.push(id_from(row)));
+            places
+        };
+        let mut passed = None;
+        if let Some(having) = self.having {
+            let mut places = listed();
+            if let Some(truth) = input(having).as_boolean_opt() {
+                places.retain(|&row| truth.is_valid(row as usize) && truth.value(row as usize));
+            }
+            passed = Some(Rows::Some(places));
+        }
+        let (rows, span) = passed
+            .as_ref()
+            .map_or((rows, (from, to)), |rows| (rows, (0, rows.len())));
+        if let (Some(best), Some(&(column, _))) = (&mut self.best, self.order.first())
+            && best.offer_all(&input(column), rows, span)
+        {
+            return best.take();
+        }
+        match passed {
+            Some(Rows::Some(places)) => places,
+            _ => listed(),
+        }
+    }
+
     /// Considers the rows between two places of the selection.
     pub(crate) fn add(&mut self, input: &mut impl FnMut(usize) -> ArrayRef, rows: &Rows, (from, to): (usize, usize)) {
         let wanted = self.wanted();
         if self.order.is_empty() && self.rows >= wanted {
             return;
         }
-        let mut places = Vec::with_capacity(to - from);
-        rows.each(from, to, |row| places.push(id_from(row)));
-        if let Some(having) = self.having {
-            let passed = input(having);
-            if let Some(passed) = passed.as_boolean_opt() {
-                places.retain(|&row| passed.is_valid(row as usize) && passed.value(row as usize));
-            }
+        let mut places = self.candidates(input, rows, (from, to));
+        if self.order.is_empty() && self.limit.is_some() {
+            places.truncate(wanted - self.rows);
         }
-        let mut places = UInt32Array::from(places);
-        let mut first = None;
-        if let Some(&(column, descending)) = self.order.first() {
-            let Ok(values) = arrow_select::take::take(&input(column), &places, None) else {
-                return;
-            };
-            let leading = order::leading(&(Arc::clone(&values), descending), wanted);
-            if leading.len() < places.len() {
-                let kept: UInt32Array = leading.iter().map(|&place| id_from(place)).collect();
-                places = leading.iter().map(|&place| places.value(place)).collect();
-                first = arrow_select::take::take(&values, &kept, None).ok();
-            } else {
-                first = Some(values);
-            }
-        } else if self.limit.is_some() {
-            places = places.slice(0, places.len().min(wanted - self.rows));
-        }
+        let places = UInt32Array::from(places);
         if places.is_empty() {
             return;
         }
-        let others = self
-            .order
-            .iter()
-            .map(|(column, _)| *column)
-            .skip(1)
-            .chain(self.select.iter().copied());
-        let mut piece: Vec<ArrayRef> = first.into_iter().collect();
-        for column in others {
+        let columns = self.order.iter().map(|(column, _)| *column);
+        let mut piece: Vec<ArrayRef> = Vec::new();
+        for column in columns.chain(self.select.iter().copied()) {
             let Ok(values) = arrow_select::take::take(&input(column), &places, None) else {
                 return;
             };
@@ -210,6 +225,9 @@ impl RowOutput {
     /// The rows of the batch, none if there are none; starts the next batch.
     pub(crate) fn finish(&mut self) -> Option<RecordBatch> {
         let columns = self.sorted();
+        if let Some(best) = &mut self.best {
+            best.clear();
+        }
         self.pieces.clear();
         self.rows = 0;
         let columns = columns?;

@@ -7,6 +7,7 @@ use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Schema, SchemaRef};
 
 use super::emit::{Clauses, GroupColumn, GroupOutput};
+use super::groups::{Grouping, Mapping};
 use super::interner::{Rows, id_from};
 use super::keys::{KeyId, Keys};
 use super::numbers::Numbers;
@@ -325,11 +326,18 @@ impl Runtime {
     }
 
     fn grouping(&mut self, runner: usize, key: Option<KeyId>) -> usize {
+        let (filter, window) = (self.runners[runner].filter, self.runners[runner].window);
+        let sliding = matches!(window, Window::Time { .. });
+        let mapping = if sliding && self.filters[filter].conditions.is_empty() {
+            Mapping::Same
+        } else {
+            Mapping::Own
+        };
         let groupings = &mut self.runners[runner].view.groupings;
         if let Some(grouping) = groupings.iter().position(|grouping| grouping.index.key() == key) {
             return grouping;
         }
-        groupings.push(super::groups::Grouping::new(key));
+        groupings.push(Grouping::new(key, mapping));
         groupings.len() - 1
     }
 
@@ -630,12 +638,11 @@ impl Runner {
             if client.next_ms == Some(due_ms) {
                 client.next_ms = client.every_ms.map(|every| due_ms.saturating_add(every));
                 let grouping = &self.view.groupings[client.output.grouping()];
-                let slots = if grouping.index.key().is_some() {
-                    grouping.live()
+                let rows = if grouping.index.key().is_some() {
+                    client.output.live_rows(keys, &self.view)
                 } else {
-                    vec![0]
+                    client.output.rows(keys, &self.view, vec![0])
                 };
-                let rows = client.output.rows(keys, &self.view, slots);
                 emissions.push(Emission {
                     statement: client.statement,
                     time_ms: due_ms,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::groups::{Grouping, Index, Members};
+use super::groups::{Grouping, Members};
 use super::interner::NONE;
 use super::keys::{KeyState, Keys};
 use super::numbers::Number;
@@ -43,6 +43,7 @@ struct GroupingState {
     ids: Vec<u32>,
     free: Vec<u32>,
     words: Vec<i64>,
+    nulls: Vec<Vec<i64>>,
     members: Vec<MembersState>,
     extremes: Vec<Vec<VecDeque<(u64, Number)>>>,
 }
@@ -95,15 +96,20 @@ fn save_runner(runner: &Runner) -> RunnerState {
 }
 
 fn save_grouping(grouping: &Grouping) -> GroupingState {
-    let members = |members: &Members| MembersState {
-        ids: members.index.ids.clone(),
-        free: members.index.free.clone(),
-        counts: members.counts.clone(),
+    let members = |members: &Members| {
+        let (ids, free) = members.index.parts();
+        MembersState {
+            ids,
+            free,
+            counts: members.counts.clone(),
+        }
     };
+    let (ids, free) = grouping.index.parts();
     GroupingState {
-        ids: grouping.index.ids.clone(),
-        free: grouping.index.free.clone(),
+        ids,
+        free,
         words: grouping.words.clone(),
+        nulls: grouping.nulls.iter().map(|nulls| nulls.counts.clone()).collect(),
         members: grouping.members.iter().map(members).collect(),
         extremes: grouping
             .extremes
@@ -148,19 +154,26 @@ fn restore_grid(grid: &mut Grid, state: &GridState) -> Option<()> {
 }
 
 fn restore_grouping(grouping: &mut Grouping, keys: &mut Keys, state: GroupingState) -> Option<()> {
-    grouping.index = Index::restore(keys, grouping.index.key(), state.ids, state.free)?;
-    if state.words.len() != grouping.index.bound() * grouping.stride
+    let stride = grouping.stride;
+    if !state.words.len().is_multiple_of(stride)
+        || state.nulls.len() != grouping.nulls.len()
         || state.members.len() != grouping.members.len()
         || state.extremes.len() != grouping.extremes.len()
     {
         return None;
     }
+    let rows = state.words.chunks_exact(stride).map(|record| record[0]);
+    grouping.index.restore(keys, (state.ids, state.free), rows)?;
     grouping.words = state.words;
-    for (members, state) in grouping.members.iter_mut().zip(state.members) {
-        members.index = Index::restore(keys, members.index.key(), state.ids, state.free)?;
-        if state.counts.len() != members.index.bound() {
+    for (nulls, counts) in grouping.nulls.iter_mut().zip(state.nulls) {
+        if counts.len() > grouping.index.bound() {
             return None;
         }
+        nulls.counts = counts;
+    }
+    for (members, state) in grouping.members.iter_mut().zip(state.members) {
+        let counts = state.counts.iter().map(|&count| i64::from(count));
+        members.index.restore(keys, (state.ids, state.free), counts)?;
         members.counts = state.counts;
     }
     for (extremes, queues) in grouping.extremes.iter_mut().zip(state.extremes) {

@@ -12,6 +12,9 @@ use super::numbers::Numbers;
 /// Rows of a full chunk: few enough that a chunk stays in the cache while it is worked on.
 pub(crate) const CHUNK_ROWS: usize = 1024;
 
+/// Emptied chunks that are kept for the rows to come.
+const SPARE_CHUNKS: usize = 4;
+
 /// Consecutive rows of a window: when they came, where their groups are, and what to take out when they leave.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Chunk {
@@ -25,6 +28,15 @@ pub(crate) struct Chunk {
     pub(crate) numbers: Vec<Numbers>,
     /// Rows that have left already.
     pub(crate) start: usize,
+}
+
+impl Chunk {
+    fn clear(&mut self) {
+        self.times.clear();
+        self.places.iter_mut().for_each(Places::clear);
+        self.numbers.iter_mut().for_each(Numbers::clear);
+        self.start = 0;
+    }
 }
 
 /// What a view keeps its rows for.
@@ -54,6 +66,8 @@ pub(crate) struct View {
     limit: usize,
     pub(crate) refused: u64,
     scratch: Vec<Places>,
+    /// Emptied chunks: a window that has its size takes no more memory.
+    spare: Vec<Chunk>,
 }
 
 impl View {
@@ -69,6 +83,7 @@ impl View {
             limit,
             refused: 0,
             scratch: Vec::new(),
+            spare: Vec::new(),
         }
     }
 
@@ -129,13 +144,15 @@ impl View {
             .back()
             .is_some_and(|chunk| chunk.times.len() < CHUNK_ROWS && fits(chunk, time))
         {
-            self.chunks.push_back(Chunk {
+            let mut chunk = self.spare.pop().unwrap_or_else(|| Chunk {
                 base_ms: time,
                 times: Vec::new(),
                 places: vec![Places::default(); self.groupings.len()],
                 numbers: self.doubles.iter().map(|&double| Numbers::new(double)).collect(),
                 start: 0,
             });
+            chunk.base_ms = time;
+            self.chunks.push_back(chunk);
         }
         let Some(chunk) = self.chunks.back_mut() else { return to };
         let mut end = to.min(from + CHUNK_ROWS - chunk.times.len());
@@ -183,7 +200,12 @@ impl View {
             if end < chunk.times.len() {
                 return;
             }
-            self.chunks.pop_front();
+            if let Some(mut chunk) = self.chunks.pop_front()
+                && self.spare.len() < SPARE_CHUNKS
+            {
+                chunk.clear();
+                self.spare.push(chunk);
+            }
         }
     }
 
