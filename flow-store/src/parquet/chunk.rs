@@ -24,7 +24,7 @@ use parquet::file::statistics::Statistics;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
-use super::packing::{Value, bit_width, delta, hybrid, hybrid_bits, hybrid_run};
+use super::packing::{Value, bit_width, delta, hybrid, hybrid_bits, hybrid_run, prefixes};
 use crate::error::Error;
 use crate::schema::ADDRESS_LEN;
 
@@ -42,8 +42,10 @@ pub(super) enum Coding {
     Delta,
     /// A dictionary: text, integers of up to 16 bits, addresses of which there are few.
     Dictionary,
-    /// The bytes, compressed by LZ4: addresses of which there are many, booleans.
-    Bytes,
+    /// Without what neighbours share: addresses of which there are many.
+    Prefix,
+    /// A bit a value, compressed by LZ4: booleans.
+    Bits,
 }
 
 /// Gathers a column's values and turns them into a column chunk.
@@ -59,6 +61,8 @@ pub(super) struct ChunkEncoder {
     /// Length of the pages, headers included, as if they were not compressed.
     plain_len: usize,
     scratch: Vec<u8>,
+    /// The memory of the last chunk.
+    chunk: Vec<u8>,
     span: Option<(i64, i64)>,
 }
 
@@ -68,7 +72,7 @@ enum Values {
     Delta32(Vec<i32>),
     Delta64(Vec<i64>),
     Bits(BooleanBufferBuilder),
-    Bytes(Vec<u8>),
+    Addresses(Vec<Address>),
     Text { indices: Vec<u32>, texts: Texts },
     Small { indices: Vec<u32>, small: Small },
     Few { indices: Vec<u32>, few: Few },
@@ -190,8 +194,8 @@ impl Values {
             (DataType::Int64 | DataType::Timestamp(TimeUnit::Millisecond, _), Coding::Delta) => {
                 Self::Delta64(Vec::new())
             }
-            (DataType::Boolean, Coding::Bytes) => Self::Bits(BooleanBufferBuilder::new(PAGE_ROWS)),
-            (DataType::FixedSizeBinary(ADDRESS_LEN), Coding::Bytes) => Self::Bytes(Vec::new()),
+            (DataType::Boolean, Coding::Bits) => Self::Bits(BooleanBufferBuilder::new(PAGE_ROWS)),
+            (DataType::FixedSizeBinary(ADDRESS_LEN), Coding::Prefix) => Self::Addresses(Vec::new()),
             (DataType::FixedSizeBinary(ADDRESS_LEN), Coding::Dictionary) => Self::Few {
                 indices: Vec::new(),
                 few: Few::default(),
@@ -236,7 +240,10 @@ impl Values {
                 _ => extend(column.as_primitive::<TimestampMillisecondType>(), values, |value| value),
             },
             Self::Bits(bits) => bits.append_buffer(column.as_boolean().values()),
-            Self::Bytes(bytes) => bytes.extend_from_slice(column.as_fixed_size_binary().value_data()),
+            Self::Addresses(addresses) => {
+                let (values, _) = column.as_fixed_size_binary().value_data().as_chunks();
+                addresses.extend_from_slice(values);
+            }
             Self::Few { indices, few } => {
                 let column = column.as_fixed_size_binary();
                 let (addresses, _) = column.value_data().as_chunks::<{ ADDRESS_LEN as usize }>();
@@ -290,9 +297,10 @@ impl Values {
                 out.extend_from_slice(&bits.values()[..bits.len().div_ceil(8)]);
                 Encoding::PLAIN
             }
-            Self::Bytes(bytes) => {
-                out.append(bytes);
-                Encoding::PLAIN
+            Self::Addresses(addresses) => {
+                prefixes(addresses, out);
+                addresses.clear();
+                Encoding::DELTA_BYTE_ARRAY
             }
             Self::Text { indices, texts } => flush_indices(indices, texts.index.len(), out),
             Self::Small { indices, small } => flush_indices(indices, small.values.len(), out),
@@ -304,7 +312,7 @@ impl Values {
     /// The dictionary page and how many values it has; the next chunk starts a new one.
     fn take_dictionary(&mut self, is_wide: bool) -> Option<(Vec<u8>, usize)> {
         match self {
-            Self::Delta32(_) | Self::Delta64(_) | Self::Bits(_) | Self::Bytes(_) => None,
+            Self::Delta32(_) | Self::Delta64(_) | Self::Bits(_) | Self::Addresses(_) => None,
             Self::Text { texts, .. } => {
                 let texts = std::mem::take(texts);
                 Some((texts.page, texts.index.len()))
@@ -337,7 +345,7 @@ impl Values {
     }
 
     fn is_compressed(&self) -> bool {
-        matches!(self, Self::Bits(_) | Self::Bytes(_))
+        matches!(self, Self::Bits(_))
     }
 }
 
@@ -380,6 +388,7 @@ impl ChunkEncoder {
             pages: TrackedWrite::new(Vec::new()),
             plain_len: 0,
             scratch: Vec::new(),
+            chunk: Vec::new(),
             span: None,
         })
     }
@@ -426,6 +435,7 @@ impl ChunkEncoder {
         let encoding = self.values.flush(&mut page);
         let plain_len = page.len();
         let page = self.compressed(page);
+        let memory = page.clone();
         let page = Page::DataPage {
             buf: page,
             num_values: len32(self.page_rows),
@@ -437,6 +447,9 @@ impl ChunkEncoder {
         let written = SerializedPageWriter::new(&mut self.pages).write_page(CompressedPage::new(page, plain_len))?;
         self.plain_len += written.uncompressed_size;
         self.page_rows = 0;
+        if self.scratch.capacity() == 0 {
+            self.scratch = Vec::from(memory);
+        }
         Ok(())
     }
 
@@ -450,13 +463,19 @@ impl ChunkEncoder {
         }
     }
 
+    /// Takes back the memory of a chunk that is written, for the next one: fresh pages cost more than what is done to them.
+    pub(super) fn reclaim(&mut self, chunk: Bytes) {
+        self.chunk = Vec::from(chunk);
+        self.chunk.clear();
+    }
+
     /// Ends the chunk: its bytes, and what the row group's metadata says of it. The encoder starts anew.
     pub(super) fn finish(&mut self) -> Result<(Bytes, ColumnCloseResult), Error> {
         if self.page_rows > 0 {
             self.flush_page()?;
         }
         let is_wide = self.descr.physical_type() == parquet::basic::Type::INT64;
-        let mut chunk = TrackedWrite::new(Vec::new());
+        let mut chunk = TrackedWrite::new(std::mem::take(&mut self.chunk));
         let mut encodings = vec![Encoding::RLE];
         let dictionary = self.values.take_dictionary(is_wide);
         let dictionary_len = match dictionary {
@@ -480,12 +499,15 @@ impl ChunkEncoder {
         if dictionary_len == 0 {
             encodings.push(match self.values {
                 Values::Delta32(_) | Values::Delta64(_) => Encoding::DELTA_BINARY_PACKED,
+                Values::Addresses(_) => Encoding::DELTA_BYTE_ARRAY,
                 _ => Encoding::PLAIN,
             });
         }
-        let pages = std::mem::replace(&mut self.pages, TrackedWrite::new(Vec::new())).into_inner()?;
+        let mut pages = std::mem::replace(&mut self.pages, TrackedWrite::new(Vec::new())).into_inner()?;
         let mut bytes = chunk.into_inner()?;
         bytes.extend_from_slice(&pages);
+        pages.clear();
+        self.pages = TrackedWrite::new(pages);
 
         let codec = if self.values.is_compressed() {
             Compression::LZ4_RAW

@@ -1,7 +1,8 @@
-//! The two integer encodings of Parquet that a flow's columns use, written for whole slices.
+//! The encodings of Parquet that a flow's columns use, written for whole slices.
 //!
 //! * [`hybrid`]: runs and bit-packed groups of small numbers, for dictionary indices and definition levels;
-//! * [`delta`]: differences between neighbours, bit-packed in blocks, for times and counters.
+//! * [`delta`]: differences between neighbours, bit-packed in blocks, for times and counters;
+//! * [`prefixes`]: what each value does not share with the one before, for addresses.
 
 /// Values that a bit-packed group of the hybrid encoding holds.
 const GROUP: usize = 8;
@@ -32,25 +33,48 @@ fn zigzag(value: i64, out: &mut Vec<u8>) {
     varint(((value << 1) ^ (value >> 63)).cast_unsigned(), out);
 }
 
-/// Appends numbers of `width` bits each, the lowest bit first, and fills the last byte with zeros.
-fn pack(values: impl Iterator<Item = u64>, width: u8, out: &mut Vec<u8>) {
-    if width == 0 {
-        return;
-    }
-    let width = u32::from(width);
-    let mut waiting: u128 = 0;
-    let mut bits = 0;
-    for value in values {
-        waiting |= u128::from(value) << bits;
-        bits += width;
-        if bits >= u64::BITS {
-            out.extend_from_slice(&waiting.to_le_bytes()[..size_of::<u64>()]);
-            waiting >>= u64::BITS;
-            bits -= u64::BITS;
+/// Appends a group of numbers of `width` bits each, the lowest bit first.
+fn pack(group: &[u64; GROUP], width: u8, out: &mut Vec<u8>) {
+    let bits = u32::from(width);
+    match width {
+        0 => {}
+        // Four numbers fit 64 bits, all of them 128.
+        1..=16 => {
+            let [low, high] = [0, 4].map(|at| {
+                u128::from(
+                    group[at] | group[at + 1] << bits | group[at + 2] << (2 * bits) | group[at + 3] << (3 * bits),
+                )
+            });
+            out.extend_from_slice(&(low | high << (4 * bits)).to_le_bytes()[..usize::from(width)]);
+        }
+        // Two numbers fit 64 bits, four of them 128, all of them 256.
+        17..=32 => {
+            let [low, high] = [0, 4].map(|at| {
+                let [first, second] = [at, at + 2].map(|at| u128::from(group[at] | group[at + 1] << bits));
+                first | second << (2 * bits)
+            });
+            let mut bytes = [0; 32];
+            bytes[..16].copy_from_slice(&(low | high.checked_shl(4 * bits).unwrap_or(0)).to_le_bytes());
+            bytes[16..].copy_from_slice(&(high >> (u128::BITS - 4 * bits)).to_le_bytes());
+            out.extend_from_slice(&bytes[..usize::from(width)]);
+        }
+        _ => {
+            let mut waiting: u128 = 0;
+            let mut held = 0;
+            for &value in group {
+                waiting |= u128::from(value) << held;
+                held += bits;
+                if held >= u64::BITS {
+                    out.extend_from_slice(&waiting.to_le_bytes()[..size_of::<u64>()]);
+                    waiting >>= u64::BITS;
+                    held -= u64::BITS;
+                }
+            }
+            // Eight numbers end with a byte.
+            let len = usize::try_from(held / 8).unwrap_or(0);
+            out.extend_from_slice(&waiting.to_le_bytes()[..len]);
         }
     }
-    let len = usize::try_from(bits.div_ceil(8)).unwrap_or(0);
-    out.extend_from_slice(&waiting.to_le_bytes()[..len]);
 }
 
 /// Appends numbers below 2^`width` as runs and bit-packed groups.
@@ -74,15 +98,15 @@ pub(super) fn hybrid(values: &[u32], width: u8, out: &mut Vec<u8>) {
         if groups > 0 {
             varint((groups as u64) << 1 | 1, out);
             let (taken, left) = rest.split_at(packed.min(rest.len()));
-            let filled = packed - taken.len();
-            pack(
-                taken
-                    .iter()
-                    .map(|&value| u64::from(value))
-                    .chain(std::iter::repeat_n(0, filled)),
-                width,
-                out,
-            );
+            let (whole, cut) = taken.as_chunks::<GROUP>();
+            for group in whole {
+                pack(&group.map(u64::from), width, out);
+            }
+            if !cut.is_empty() {
+                let mut group = [0; GROUP];
+                group[..cut.len()].copy_from_slice(cut);
+                pack(&group.map(u64::from), width, out);
+            }
             rest = left;
         }
         if run > 0 {
@@ -152,28 +176,59 @@ pub(super) fn delta<V: Value>(values: &[V], out: &mut Vec<u8>) {
         for ((difference, before), after) in differences.iter_mut().zip(earlier).zip(&later[..count]) {
             *difference = after.since(*before);
         }
-        let differences = &differences[..count];
-        let lowest = differences.iter().copied().min().unwrap_or(0);
+        let lowest = differences[..count].iter().copied().min().unwrap_or(0);
         zigzag(lowest, out);
-        let over = |difference: i64| difference.wrapping_sub(lowest).cast_unsigned();
+        // The last miniblock is filled with zeros.
+        let mut over = [0u64; BLOCK];
+        for (over, difference) in over.iter_mut().zip(&differences[..count]) {
+            *over = difference.wrapping_sub(lowest).cast_unsigned();
+        }
         let widths_at = out.len();
         out.extend_from_slice(&[0; BLOCK / MINIBLOCK]);
-        for (at, miniblock) in differences.chunks(MINIBLOCK).enumerate() {
-            let all = miniblock.iter().fold(0, |all, &difference| all | over(difference));
+        for (at, miniblock) in over[..count.next_multiple_of(MINIBLOCK)]
+            .chunks_exact(MINIBLOCK)
+            .enumerate()
+        {
+            let all = miniblock.iter().fold(0, |all, over| all | over);
             let width = u8::try_from(u64::BITS - all.leading_zeros()).unwrap_or(64);
             out[widths_at + at] = width;
-            let filled = MINIBLOCK - miniblock.len();
-            pack(
-                miniblock
-                    .iter()
-                    .map(|&difference| over(difference))
-                    .chain(std::iter::repeat_n(0, filled)),
-                width,
-                out,
-            );
+            let (groups, _) = miniblock.as_chunks::<GROUP>();
+            for group in groups {
+                pack(group, width, out);
+            }
         }
         earlier = &earlier[count..];
     }
+}
+
+/// Bytes that neighbours may share are counted in steps of this, so that the counts take few bits.
+const PREFIX_STEP: usize = 4;
+/// What two IPv4 addresses, mapped into IPv6, always share. More is not looked for: what it saves, the counts take.
+const MAX_PREFIX: usize = 12;
+
+/// Appends addresses of 16 bytes without the first bytes that they share with the one before (`DELTA_BYTE_ARRAY`).
+pub(super) fn prefixes(addresses: &[[u8; 16]], out: &mut Vec<u8>) {
+    let mut shared = Vec::with_capacity(addresses.len());
+    let mut own = Vec::with_capacity(addresses.len());
+    let mut rest = Vec::with_capacity(addresses.len() * (16 - MAX_PREFIX));
+    let mut before = None;
+    for address in addresses {
+        let value = u128::from_be_bytes(*address);
+        let common = before.map_or(0, |before: u128| (before ^ value).leading_zeros() / u8::BITS);
+        let len = (common as usize).min(MAX_PREFIX) / PREFIX_STEP * PREFIX_STEP;
+        if len == MAX_PREFIX {
+            rest.extend_from_slice(&address[MAX_PREFIX..]);
+        } else {
+            rest.extend_from_slice(&address[len..]);
+        }
+        // At most 16.
+        shared.push(i32::try_from(len).unwrap_or(0));
+        own.push(i32::try_from(16 - len).unwrap_or(0));
+        before = Some(value);
+    }
+    delta(&shared, out);
+    delta(&own, out);
+    out.extend_from_slice(&rest);
 }
 
 #[cfg(test)]
@@ -231,6 +286,13 @@ mod tests {
     }
 
     fn read_delta(mut bytes: &[u8], wrap: impl Fn(i64) -> i64) -> Vec<i64> {
+        let values = read_deltas(&mut bytes, wrap);
+        assert!(bytes.is_empty());
+        values
+    }
+
+    fn read_deltas(rest: &mut &[u8], wrap: impl Fn(i64) -> i64) -> Vec<i64> {
+        let mut bytes = *rest;
         assert_eq!((read_varint(&mut bytes), read_varint(&mut bytes)), (128, 4));
         let total = usize::try_from(read_varint(&mut bytes)).unwrap();
         let mut values = vec![read_zigzag(&mut bytes)];
@@ -252,9 +314,25 @@ mod tests {
                 values.truncate(total);
             }
         }
-        assert!(bytes.is_empty());
         values.truncate(total);
+        *rest = bytes;
         values
+    }
+
+    fn read_prefixes(mut bytes: &[u8]) -> Vec<[u8; 16]> {
+        let shared = read_deltas(&mut bytes, |value| value);
+        let own = read_deltas(&mut bytes, |value| value);
+        let mut address = [0; 16];
+        let mut addresses = Vec::new();
+        for (shared, own) in shared.into_iter().zip(own) {
+            let (shared, own) = (usize::try_from(shared).unwrap(), usize::try_from(own).unwrap());
+            assert_eq!(shared + own, 16);
+            address[shared..].copy_from_slice(&bytes[..own]);
+            bytes = &bytes[own..];
+            addresses.push(address);
+        }
+        assert!(bytes.is_empty());
+        addresses
     }
 
     proptest! {
@@ -281,6 +359,16 @@ mod tests {
             let mut bytes = Vec::new();
             delta(&values, &mut bytes);
             prop_assert_eq!(read_delta(&bytes, |value| value), values);
+        }
+
+        #[test]
+        fn addresses_come_back(
+            values in prop::collection::vec(prop_oneof![any::<u128>(), 0..100u128, (0..300u128).prop_map(|low| low << 60)], 0..300),
+        ) {
+            let addresses: Vec<_> = values.into_iter().map(u128::to_be_bytes).collect();
+            let mut bytes = Vec::new();
+            prefixes(&addresses, &mut bytes);
+            prop_assert_eq!(read_prefixes(&bytes), addresses);
         }
 
         #[test]

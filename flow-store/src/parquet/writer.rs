@@ -167,6 +167,7 @@ impl<W: Write + Send> FlowWriter<W> {
         for encoder in &mut self.columns {
             let (bytes, close) = encoder.finish()?;
             group.append_column(&bytes, close)?;
+            encoder.reclaim(bytes);
         }
         group.close()?;
         self.group_rows = 0;
@@ -211,7 +212,8 @@ impl<W: Write + Send> FlowWriter<W> {
 /// How each column of [`stored_schema`] is encoded, by what flows are known to be like.
 fn coding(field: &Field) -> Coding {
     match (field.name().as_str(), field.data_type()) {
-        (schema::SRC_ADDR | schema::DST_ADDR, _) | (_, DataType::Boolean) => Coding::Bytes,
+        (schema::SRC_ADDR | schema::DST_ADDR, _) => Coding::Prefix,
+        (_, DataType::Boolean) => Coding::Bits,
         (schema::SAMPLING_RATE | schema::DOMAIN | schema::BUNDLE, _) => Coding::Dictionary,
         (_, DataType::Dictionary(..) | DataType::FixedSizeBinary(_) | DataType::UInt8 | DataType::UInt16) => {
             Coding::Dictionary
