@@ -11,6 +11,7 @@ mod counters;
 mod events;
 mod item;
 mod json;
+mod share;
 mod statements;
 mod topology;
 mod walk;
@@ -34,6 +35,7 @@ pub use counters::Counters;
 pub use statements::Deliver;
 
 use checkpoint::Checkpoint;
+use share::Share;
 
 /// The resolver in force; a new one takes its place between two bundles.
 #[derive(Debug)]
@@ -111,6 +113,7 @@ pub(crate) struct Shared {
     counters: Arc<Counters>,
     stopping: AtomicBool,
     under_way: AtomicUsize,
+    share: Share,
     /// Where the log ended when this run began.
     replayed_to: Position,
     needed: Mutex<Needed>,
@@ -239,6 +242,7 @@ impl Stream {
             counters,
             stopping: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
+            share: Share::new(workers),
             needed: Mutex::default(),
             failure: Mutex::default(),
         });

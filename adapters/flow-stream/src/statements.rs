@@ -20,6 +20,9 @@ use crate::{Counters, Shared};
 /// Called with each delivery: statement, the stream's time in ms, and its new rows.
 pub type Deliver = Arc<dyn Fn(&str, i64, Vec<Map<String, Value>>) + Send + Sync>;
 
+/// A checkpoint waits at least so many times what the last one took.
+const CHECKPOINT_SHARE: u32 = 20;
+
 /// How far the workers have read.
 #[derive(Clone, Debug)]
 pub(crate) struct Reached {
@@ -39,6 +42,8 @@ pub(crate) struct Statements {
     /// What each worker has handed on.
     reached: Vec<Option<Reached>>,
     checkpointed: Instant,
+    /// What the last checkpoint took.
+    checkpoint_took: Duration,
     checkpoint_every: Duration,
     shared: Arc<Shared>,
 }
@@ -83,6 +88,7 @@ impl Statements {
             time_ms,
             reached: vec![None; workers],
             checkpointed: Instant::now(),
+            checkpoint_took: Duration::ZERO,
             checkpoint_every: config.checkpoint_every,
             shared,
         })
@@ -137,9 +143,11 @@ impl Statements {
         Ok(())
     }
 
-    /// Writes a checkpoint if the last one is old enough.
+    /// Writes a checkpoint if the last one is old enough: large windows are written less often, so that they cost no more than
+    /// a small share of the time.
     pub(crate) fn checkpoint_if_due(&mut self) -> anyhow::Result<()> {
-        if self.checkpointed.elapsed() >= self.checkpoint_every {
+        let pause = self.checkpoint_every.max(self.checkpoint_took * CHECKPOINT_SHARE);
+        if self.checkpointed.elapsed() >= pause {
             self.checkpoint()
         } else {
             Ok(())
@@ -154,6 +162,7 @@ impl Statements {
         let Some(reached) = reached.into_iter().min_by_key(|reached| reached.read_to) else {
             return Ok(());
         };
+        let started = Instant::now();
         let needed = self
             .combiner
             .oldest()
@@ -175,6 +184,7 @@ impl Statements {
         checkpoint.write(&self.folder)?;
         self.shared.trim(|needed| needed.statements = checkpoint.needed());
         self.checkpointed = Instant::now();
+        self.checkpoint_took = started.elapsed();
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! worker 0        worker 1  …
-//! walk            walk            each along the whole log, unpacking its share of the bundles
+//! walk            walk            each along the whole log, unpacking the bundles that no other has taken
 //! resolve         resolve
 //!   │  exchange     │
 //!   ├───────────────┤
@@ -43,6 +43,11 @@ type Output = CapacityContainerBuilder<Vec<Item>>;
 const FRAMES_PER_TURN: usize = 4;
 /// Flows on their way between workers past which reading waits.
 const MAX_FLOWS_UNDER_WAY: usize = 1 << 20;
+/// Bytes of the log that a reader may be ahead of the slowest: what it finds there waits in memory until that one has
+/// come as far.
+const MAX_BYTES_AHEAD: u64 = 16 << 20;
+/// How long a reader waits for flows on their way or for a slower reader.
+const PAUSE: Duration = Duration::from_millis(1);
 /// How often a reader at the end of the log looks for more.
 const POLL: Duration = Duration::from_millis(10);
 /// How often the drain looks at its clock, and tries again what failed.
@@ -64,7 +69,7 @@ pub(crate) fn build(worker: &mut Worker, shared: &Arc<Shared>, checkpoint: Optio
         let reading = Arc::clone(shared);
         let flows: Stream<'_, Time, Vec<Item>> = source(scope, "Read and resolve", |capability, info: OperatorInfo| {
             let activator = scope.activator_for(info.address);
-            let mut reader = Reader::open(reading, index, peers, resume, capability, activator);
+            let mut reader = Reader::open(reading, index, resume, capability, activator);
             move |output| reader.turn(|capability, item| output.session(capability).give(item))
         });
 
@@ -177,7 +182,6 @@ fn take(statements: &mut Statements, shared: &Shared, item: Item) -> anyhow::Res
 struct Reader {
     shared: Arc<Shared>,
     index: usize,
-    peers: usize,
     walk: Option<Walk>,
     capability: Option<Capability<Time>>,
     activator: Activator,
@@ -188,7 +192,6 @@ impl Reader {
     fn open(
         shared: Arc<Shared>,
         index: usize,
-        peers: usize,
         resume: Option<Resume>,
         capability: Capability<Time>,
         activator: Activator,
@@ -203,7 +206,6 @@ impl Reader {
         Self {
             shared,
             index,
-            peers,
             walk,
             capability: Some(capability),
             activator,
@@ -219,17 +221,18 @@ impl Reader {
             self.capability = None;
             return;
         }
-        let mut at_end = false;
+        let (mut at_end, mut must_wait) = (false, false);
         for _ in 0..FRAMES_PER_TURN {
-            if self.shared.under_way() >= MAX_FLOWS_UNDER_WAY {
+            if self.shared.under_way() >= MAX_FLOWS_UNDER_WAY
+                || self.shared.share.bytes_ahead(walk.position()) > MAX_BYTES_AHEAD
+            {
+                must_wait = true;
                 break;
             }
             let started = Instant::now();
             match walk.step() {
                 Ok(Step::Bundle(packed)) => {
-                    let is_mine =
-                        usize::try_from(packed.metadata.header.sequence % self.peers as u64) == Ok(self.index);
-                    if is_mine {
+                    if self.shared.share.take(packed.position(), packed.next()) {
                         match flows(&self.shared, *packed, started) {
                             Ok(flows) => {
                                 self.shared.departed(flows.batch.0.num_rows());
@@ -260,6 +263,7 @@ impl Reader {
                 }
             }
         }
+        self.shared.share.walked(self.index, walk.position());
         if self.told != Some(walk.position()) {
             self.told = Some(walk.position());
             let progress = Item::Progress {
@@ -277,6 +281,8 @@ impl Reader {
             self.capability = None;
         } else if at_end {
             self.activator.activate_after(POLL);
+        } else if must_wait {
+            self.activator.activate_after(PAUSE);
         } else {
             self.activator.activate();
         }

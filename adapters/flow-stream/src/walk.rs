@@ -41,6 +41,11 @@ impl Packed {
         self.frame.position
     }
 
+    /// Where the next frame starts.
+    pub(crate) fn next(&self) -> Position {
+        self.frame.next
+    }
+
     /// Unpacks the flows.
     pub(crate) fn unpack(self) -> Result<Bundle, flow_store::Error> {
         let bytes = arrow_buffer::Buffer::from_vec(self.frame.payload);
