@@ -37,6 +37,10 @@ const HOUSEKEEPING: Duration = Duration::from_millis(250);
 /// How often templates are saved, if they have changed.
 const SAVE_TEMPLATES: Duration = Duration::from_secs(1);
 
+/// Flows at which a bundle is sealed, unless told otherwise: what a processor's second-level cache holds of them is still
+/// there when they are packed.
+pub const BUNDLE_FLOWS: usize = 8192;
+
 /// How to collect.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -99,14 +103,7 @@ impl Collector {
         let names: Vec<&str> = config.probes.list().iter().map(|probe| &*probe.name).collect();
         log.append(&[&record::session(clock.last_ms(), &names)?])
             .context("log")?;
-        let logger = Logger::start(
-            log,
-            config.compression,
-            Arc::clone(&counters),
-            Arc::clone(&entries),
-            config.data.clone(),
-            memory,
-        )?;
+        let logger = Logger::start(log, &config, Arc::clone(&counters), Arc::clone(&entries), memory)?;
         let stop = Arc::new(AtomicBool::new(false));
         let receiver = Receiver {
             decoder,

@@ -18,7 +18,7 @@ mod sealer;
 mod socket;
 mod state;
 
-pub use collector::{Collector, Config, unit_name};
+pub use collector::{BUNDLE_FLOWS, Collector, Config, unit_name};
 pub use counters::Counters;
 pub use exporters::{ExporterCounts, ExporterKey};
 pub use folder::FolderLock;

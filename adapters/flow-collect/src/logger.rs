@@ -1,7 +1,6 @@
 //! The thread that writes to the log, so that a slow disk does not keep the sockets waiting.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -11,13 +10,14 @@ use bundle_log::record::{self, bundle_prefix};
 use bundle_log::{LogWriter, Usage};
 use flow_store::bundle::{Bundle, Compression};
 
+use crate::collector::Config;
 use crate::counters::Counters;
 use crate::entries::{EntryLog, Noticed};
 use crate::sealer::Sealed;
 use crate::state::{Memory, StateFile};
 
-/// Bundles that may wait for the log: about a hundred megabytes. Past them flows are dropped and counted.
-const MAX_WAITING: usize = 16;
+/// Flows that may wait for the log, in bundles: about 150 MB. Past them flows are dropped and counted.
+const MAX_WAITING_FLOWS: usize = 1 << 20;
 /// Shares of the limit at which the log's growth is told, in percent.
 const WARN_AT_PERCENT: [u64; 4] = [25, 50, 75, 90];
 
@@ -40,19 +40,18 @@ pub(crate) struct Logger {
 impl Logger {
     pub(crate) fn start(
         log: LogWriter,
-        compression: Compression,
+        config: &Config,
         counters: Arc<Counters>,
         entries: Arc<Mutex<EntryLog>>,
-        data: PathBuf,
         memory: Memory,
     ) -> anyhow::Result<Self> {
-        let (sender, receiver) = sync_channel(MAX_WAITING);
+        let (sender, receiver) = sync_channel((MAX_WAITING_FLOWS / config.bundle_flows.max(1)).max(2));
         let writer = Writer {
             log,
-            compression,
+            compression: config.compression,
             counters,
             entries,
-            state: StateFile::new(data, memory),
+            state: StateFile::new(config.data.clone(), memory),
             bytes: Vec::new(),
             warned: 0,
             full: HashMap::new(),

@@ -35,7 +35,7 @@ struct Arguments {
     #[arg(long, default_value_t = 16 << 20, value_name = "BYTES")]
     receive_buffer: usize,
     /// Flows at which a bundle is sealed
-    #[arg(long, default_value_t = 65_536, value_name = "N", value_parser = bundle_flows)]
+    #[arg(long, default_value_t = flow_collect::BUNDLE_FLOWS, value_name = "N", value_parser = bundle_flows)]
     bundle_flows: usize,
     /// Most bytes of the log; past them the newest flows are dropped and counted
     #[arg(long, default_value_t = 8 << 30, value_name = "BYTES")]

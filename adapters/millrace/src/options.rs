@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// Receive buffer to ask the kernel for, for each socket [default: 16MiB]
     #[arg(long, env = "MILLRACE_RECEIVE_BUFFER", value_name = "BYTES")]
     pub(crate) receive_buffer: Option<Bytes>,
-    /// Flows at which a bundle is sealed [default: 65536]
+    /// Flows at which a bundle is sealed [default: 8192]
     #[arg(long, env = "MILLRACE_BUNDLE_FLOWS", value_name = "N")]
     pub(crate) bundle_flows: Option<usize>,
     /// Age at which a bundle is sealed [default: 250ms]

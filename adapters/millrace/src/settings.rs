@@ -65,7 +65,7 @@ impl Settings {
         if !(1..=64).contains(&workers) {
             bail!("workers is {workers}: choose from 1 to 64");
         }
-        let bundle_flows = options.bundle_flows.unwrap_or(1 << 16);
+        let bundle_flows = options.bundle_flows.unwrap_or(flow_collect::BUNDLE_FLOWS);
         if !(1..=flow_store::bundle::MAX_ROWS / 2).contains(&bundle_flows) {
             bail!(
                 "bundle_flows is {bundle_flows}: choose from 1 to {}",
