@@ -504,6 +504,14 @@ impl Receiver {
             .streams()
             .filter_map(|status| Some((probes.of(status.key.exporter.ip())?, status)));
         self.exporters.take_over(streams);
+        if self.exporters.are_many() {
+            // Open bundles count by place.
+            for probe in 0..self.sealers.len() {
+                self.seal(ProbeId(probe), false);
+            }
+            self.last = None;
+            self.exporters.forget_silent(self.now_ms);
+        }
         self.counters.publish(self.exporters.snapshot());
         if self.templates_seen > 0 && self.templates_saved.elapsed() >= SAVE_TEMPLATES {
             self.save_templates();

@@ -47,7 +47,13 @@ pub struct ExporterCounts {
     pub last_seen_ms: i64,
 }
 
-/// The counts of all exporters. As many as the decoder has streams.
+/// Streams past which those that were silent for [`SILENT_MS`] are forgotten: forged addresses must not fill the memory. The
+/// decoder refuses further ones at the same number and after the same time.
+const MAX_STREAMS: usize = 65_536;
+/// An hour.
+const SILENT_MS: i64 = 3_600_000;
+
+/// The counts of all exporters. As many as the decoder has streams, and those that it forgot within the hour.
 #[derive(Debug, Default)]
 pub(crate) struct Exporters {
     places: HashMap<ExporterKey, usize, RandomState>,
@@ -55,7 +61,7 @@ pub(crate) struct Exporters {
 }
 
 impl Exporters {
-    /// The place of a stream in the counts.
+    /// The place of a stream in the counts. It is good until streams are forgotten.
     pub(crate) fn place(&mut self, key: ExporterKey) -> usize {
         *self.places.entry(key).or_insert_with(|| {
             self.counts.push((key, ExporterCounts::default()));
@@ -65,6 +71,23 @@ impl Exporters {
 
     pub(crate) fn at(&mut self, place: usize) -> Option<&mut ExporterCounts> {
         self.counts.get_mut(place).map(|(_, counts)| counts)
+    }
+
+    /// Whether there are so many streams that the silent ones are to go.
+    pub(crate) fn are_many(&self) -> bool {
+        self.counts.len() > MAX_STREAMS
+    }
+
+    /// Forgets the streams that have long been silent. Places known before mean nothing afterwards.
+    pub(crate) fn forget_silent(&mut self, now_ms: i64) {
+        self.counts
+            .retain(|(_, counts)| now_ms.saturating_sub(counts.last_seen_ms) < SILENT_MS);
+        self.places = self
+            .counts
+            .iter()
+            .enumerate()
+            .map(|(place, (key, _))| (*key, place))
+            .collect();
     }
 
     /// Takes over what the decoder knows of its streams.
@@ -95,5 +118,30 @@ impl Exporters {
         let mut counts = self.counts.clone();
         counts.sort_unstable_by_key(|(key, _)| *key);
         counts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silent_streams_make_room() {
+        let mut exporters = Exporters::default();
+        let key = |number: u32| ExporterKey {
+            probe: ProbeId(0),
+            address: IpAddr::V4(number.into()),
+            version: Version::V5,
+            domain: DomainId(0),
+        };
+        for number in 0..=u32::try_from(MAX_STREAMS).unwrap() {
+            let place = exporters.place(key(number));
+            exporters.at(place).unwrap().last_seen_ms = if number.is_multiple_of(2) { 1 } else { SILENT_MS };
+        }
+        assert!(exporters.are_many());
+        exporters.forget_silent(SILENT_MS + 1);
+        assert_eq!(exporters.snapshot().len(), MAX_STREAMS / 2);
+        let place = exporters.place(key(7));
+        assert_eq!(exporters.at(place).unwrap().last_seen_ms, SILENT_MS);
     }
 }
