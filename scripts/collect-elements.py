@@ -57,6 +57,102 @@ MANUALS = """
 12276 41 attackEvent string default -
 """
 
+# From the lists that users of other collectors keep, where the vendor publishes no manual: Streamcore (v9 numbers), AFC,
+# Barracuda's other enterprise, Procera, the Linux connection tracking, Viptela.
+USERS = """
+0 8192 streamcoreWanRtt unsigned32 quantity -
+0 8193 streamcoreNetAppRespTime unsigned32 quantity -
+0 8194 streamcoreTotalAppRespTime unsigned32 quantity -
+0 8195 streamcoreTcpRetransRate unsigned16 quantity -
+0 8196 streamcoreCallDirection unsigned8 identifier -
+0 8256 streamcoreHostname string default -
+0 8257 streamcoreUrl string default -
+0 8258 streamcoreSslCn string default -
+0 8259 streamcoreSslOrg string default -
+0 8320 streamcoreMosLq unsigned16 quantity -
+0 8321 streamcoreNetDelay unsigned16 quantity -
+0 8322 streamcoreNetLoss unsigned16 quantity -
+0 8323 streamcoreNetJitter unsigned16 quantity -
+0 8324 streamcoreNetDiscard unsigned16 quantity -
+0 8325 streamcoreRtpClockrateIn unsigned8 quantity -
+0 8326 streamcoreRtpClockrateOut unsigned8 quantity -
+0 8327 streamcoreCodecIn unsigned8 identifier -
+0 8328 streamcoreCodecOut unsigned8 identifier -
+0 8384 streamcoreIdRule1 unsigned32 identifier -
+0 8385 streamcoreIdRule2 unsigned32 identifier -
+0 8386 streamcoreIdRule3 unsigned32 identifier -
+0 8387 streamcoreIdRule4 unsigned32 identifier -
+0 8388 streamcoreIdRule5 unsigned32 identifier -
+0 8389 streamcoreIdRule6 unsigned32 identifier -
+0 8390 streamcoreIdRule7 unsigned32 identifier -
+0 8391 streamcoreIdRule8 unsigned32 identifier -
+0 8392 streamcoreIdRule9 unsigned32 identifier -
+0 8393 streamcoreIdRule10 unsigned32 identifier -
+9789 1 afcProtocol unsigned16 identifier -
+9789 2 afcProtocolName string default -
+9789 4 afcFlowDirection unsigned8 identifier -
+12326 1 timestamp dateTimeSeconds default -
+12326 2 logOp unsigned8 default -
+12326 3 trafficType unsigned8 default -
+12326 4 fwRule string default -
+12326 5 serviceName string default -
+12326 6 reason unsigned32 default -
+12326 7 reasonText string default -
+12326 8 bindIPv4Address ipv4Address default -
+12326 9 bindTransportPort unsigned16 default -
+12326 10 connIPv4Address ipv4Address default -
+12326 11 connTransportPort unsigned16 default -
+12326 12 auditCounter unsigned32 default -
+15397 1 proceraService string default -
+15397 2 proceraBaseService string default -
+15397 3 proceraIncomingOctets unsigned64 deltaCounter -
+15397 4 proceraOutgoingOctets unsigned64 deltaCounter -
+15397 5 proceraIncomingPackets unsigned64 deltaCounter -
+15397 6 proceraOutgoingPackets unsigned64 deltaCounter -
+15397 7 proceraIncomingShapingLatency unsigned16 default -
+15397 8 proceraOutgoingShapingLatency unsigned16 default -
+15397 9 proceraIncomingShapingDrops unsigned32 default -
+15397 10 proceraOutgoingShapingDrops unsigned32 default -
+15397 11 proceraInternalRtt signed32 default -
+15397 12 proceraExternalRtt signed32 default -
+15397 15 proceraFlowBehavior string default -
+15397 16 proceraContentCategories string default -
+15397 17 proceraProperty string default -
+15397 18 proceraServerHostname string default -
+15397 19 proceraHttpRequestMethod string default -
+15397 20 proceraHttpUserAgent string default -
+15397 21 proceraHttpContentType string default -
+15397 22 proceraHttpUrl string default -
+15397 23 proceraHttpReferer string default -
+15397 24 proceraHttpResponseStatus unsigned16 default -
+15397 25 proceraHttpFileLength unsigned32 default -
+15397 26 proceraHttpLocation string default -
+15397 27 proceraHttpLanguage string default -
+15397 28 proceraSubscriberIdentifier string default -
+15397 29 proceraMsisdn unsigned64 default -
+15397 30 proceraImsi unsigned64 default -
+15397 31 proceraRat string default -
+15397 32 proceraDeviceId unsigned64 default -
+15397 33 proceraSgsn string default -
+15397 34 proceraRnc unsigned16 deltaCounter -
+15397 35 proceraApn string default -
+15397 36 proceraUserLocationInformation string default -
+15397 37 proceraGgsn string default -
+15397 38 proceraQoeIncomingInternal float32 default -
+15397 39 proceraQoeIncomingExternal float32 default -
+15397 40 proceraQoeOutgoingInternal float32 default -
+15397 41 proceraQoeOutgoingExternal float32 default -
+15397 42 proceraLocalIPv4Host ipv4Address default -
+15397 43 proceraLocalIPv6Host ipv6Address default -
+15397 44 proceraRemoteIPv4Host ipv4Address default -
+15397 45 proceraRemoteIPv6Host ipv6Address deltaCounter -
+15397 46 proceraHttpRequestVersion string default -
+15397 47 proceraTemplateName string default -
+21373 4 conntrackMark unsigned32 identifier -
+21373 6 conntrackId unsigned32 identifier -
+41916 4321 viptelaVPNId unsigned64 identifier -
+"""
+
 TSHARK_VENDORS = [
     # value table, fields' prefix, enterprise, prefix of names that would clash
     ("cisco", "cflow.pie.cisco.", 9, "cisco"),
@@ -184,6 +280,8 @@ def main():
     add("iana", from_xml(registry + "/iana_ipfix_information_elements.xml", IANA_ENTERPRISE))
     add("manual", ((int(e), int(n), name, kind, sem, unit) for e, n, name, kind, sem, unit in
                    (line.split() for line in MANUALS.split("\n") if line)))
+    add("users", ((int(e), int(n), name, kind, sem, unit) for e, n, name, kind, sem, unit in
+                  (line.split() for line in USERS.split("\n") if line)))
     add("vendor-xml", from_xml(registry + "/vmware.xml", 6876))
     add("vendor-xml", from_xml(registry + "/nokia.xml", 637))
     add("vendor-xml", from_xml(registry + "/huawei.xml", 2011))
@@ -199,7 +297,8 @@ def main():
     print("# Information elements: numbers, names, types, semantics and units. Facts, collected on 2026-11-23 by")
     print("# scripts/collect-elements.py. Sources: iana = IANA's registry of 2026-07-22 (as shipped in netgauze-flow-pkt")
     print("# 0.13); vendor-xml = vendors' lists in the same package; tshark = `tshark -G` 4.0; netflow_parser = netflow_parser")
-    print("# 1.0; manual = the vendor's manual. Enterprise 0 above 32767: v9 numbers, which have no enterprise.")
+    print("# 1.0; manual = the vendor's manual; users = lists that users of other collectors keep. Enterprise 0 above 32767:")
+    print("# v9 numbers, which have no enterprise.")
     print("enterprise\tid\tname\ttype\tsemantics\tunit\tsource")
     for (enterprise, number), (name, kind, semantics, unit, source) in sorted(rows.items()):
         if enterprise != IANA_ENTERPRISE and name in iana:

@@ -25,8 +25,11 @@
 //! [`Columns::append`] tells how many rows to add to them.
 
 mod builder;
+mod fields;
+mod fill;
 mod layout;
 mod plan;
+mod values;
 
 pub use builder::Columns;
 pub use plan::{Column, ColumnKind, ColumnPlan, Integer};

@@ -14,6 +14,7 @@ use crate::header::{Header, Version};
 use crate::limits::Limits;
 use crate::message::{DataPart, HeldSet, Message, Part, TemplateChange};
 use crate::record::Record;
+use crate::sampling::Sampling;
 use crate::sequence::{Arrival, Content, Counting, Gap, Sequencing, Tally, Tracker, Unit};
 use crate::snapshot::{StreamSnapshot, TemplateSnapshot};
 use crate::stream::{Stream, StreamKey};
@@ -37,6 +38,11 @@ pub struct Decoder {
     changes: Vec<TemplateChange>,
     replayed: Vec<HeldSet>,
     gaps: Vec<Gap>,
+    /// The templates and sampling that the parts refer to, and those of the messages before: most messages need the same
+    /// again, and references are counted across threads, which takes time.
+    used: Used,
+    /// The place of the stream that the latest message was of.
+    latest: usize,
 }
 
 /// What is known of a stream, see [`Decoder::streams`].
@@ -114,6 +120,8 @@ impl Decoder {
             changes: Vec::new(),
             replayed: Vec::new(),
             gaps: Vec::new(),
+            used: Used::default(),
+            latest: 0,
         }
     }
 
@@ -129,6 +137,7 @@ impl Decoder {
         self.changes.clear();
         self.replayed.clear();
         self.gaps.clear();
+        self.used.start_message();
         let read = wire::header(datagram).and_then(|(header, start, length)| {
             let key = StreamKey {
                 exporter: from,
@@ -154,8 +163,10 @@ impl Decoder {
         let mut regained = 0;
         if let Some(stream) = self.streams.get_mut(place) {
             stream.heard_ms = now_ms;
-            let duplicate =
-                header.sequence.is_some() && stream.sequence.is_duplicate(fingerprint(datagram, &stream.sequence));
+            let duplicate = header.sequence.is_some_and(|received| {
+                let hash = fingerprint(datagram, &stream.sequence);
+                stream.sequence.is_duplicate(received, hash)
+            });
             let mut walk = Walk {
                 limits: &self.limits,
                 totals: &mut self.totals,
@@ -164,6 +175,7 @@ impl Decoder {
                 parts: &mut self.parts,
                 changes: &mut self.changes,
                 replayed: &mut self.replayed,
+                used: &mut self.used,
                 datagram,
                 header,
                 now_ms,
@@ -193,6 +205,7 @@ impl Decoder {
             parts: &self.parts,
             changes: &self.changes,
             replayed: &self.replayed,
+            used: &self.used,
             sequencing,
             templates: self.streams.get(place).map(|stream| &stream.templates),
             gaps: &self.gaps,
@@ -316,7 +329,11 @@ impl Decoder {
 
     /// The place of a stream, made if it is new.
     fn place_of(&mut self, key: StreamKey, now_ms: i64) -> Result<usize, Error> {
+        if self.streams.get(self.latest).is_some_and(|stream| stream.key == key) {
+            return Ok(self.latest);
+        }
         if let Some(place) = self.places.get(&key) {
+            self.latest = *place;
             return Ok(*place);
         }
         if self.streams.len() >= self.limits.streams && !self.expire_idlest(now_ms) {
@@ -364,6 +381,7 @@ struct Walk<'w> {
     parts: &'w mut Vec<Part>,
     changes: &'w mut Vec<TemplateChange>,
     replayed: &'w mut Vec<HeldSet>,
+    used: &'w mut Used,
     datagram: &'w [u8],
     header: Header,
     now_ms: i64,
@@ -372,31 +390,70 @@ struct Walk<'w> {
     duplicate: bool,
 }
 
-/// Tells datagrams apart that have the same sequence number. Whoever can forge an exporter's datagrams needs no
-/// collision to do harm, so the seed need not be secret.
-const HASH: foldhash::fast::FixedState = foldhash::fast::FixedState::with_seed(0x6d69_6c6c);
-
 /// A hash that tells datagrams of a stream apart.
 ///
-/// Two that differ differ in their headers, as their sequence numbers do, so eight bytes of each cache line are enough
-/// behind it; where an exporter does not count, all bytes are hashed.
+/// Two that differ differ in their headers, as their sequence numbers do, so eight bytes of each 128 are enough behind it;
+/// where an exporter does not count, all bytes are hashed. Whoever can forge an exporter's datagrams needs no collision
+/// to do harm, so there is no secret in it.
 fn fingerprint(datagram: &[u8], sequence: &Tracker) -> u64 {
-    const HEADER: usize = 24;
-    let mut hasher = HASH.build_hasher();
+    const SEED: foldhash::fast::FixedState = foldhash::fast::FixedState::with_seed(0x6d69_6c6c);
+    let mut hasher = SEED.build_hasher();
     hasher.write_usize(datagram.len());
-    match datagram.split_at_checked(HEADER) {
+    match datagram.split_first_chunk::<24>() {
         Some((header, rest)) if sequence.counting() != Counting::Constant => {
             hasher.write(header);
-            for line in rest.chunks(64) {
-                if let Some(word) = line.first_chunk() {
-                    hasher.write_u64(u64::from_ne_bytes(*word));
-                }
+            let mut sample = 0_u64;
+            for block in rest.chunks_exact(128) {
+                let word = block.first_chunk().map_or(0, |word| u64::from_ne_bytes(*word));
+                sample = (sample ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
             }
-            hasher.write(rest.last_chunk::<16>().map_or(rest, |end| end));
+            hasher.write_u64(sample);
+            match rest.last_chunk::<16>() {
+                Some(end) => hasher.write_u128(u128::from_ne_bytes(*end)),
+                None => hasher.write(rest),
+            }
         }
         _ => hasher.write(datagram),
     }
     hasher.finish()
+}
+
+/// Templates and sampling that parts of messages refer to by number.
+#[derive(Debug, Default)]
+pub(crate) struct Used {
+    templates: Vec<Arc<Template>>,
+    sampling: Vec<Arc<Sampling>>,
+}
+
+impl Used {
+    /// How many are kept from message to message. More than one exporter has in use at a time.
+    const KEPT: usize = 16;
+
+    pub(crate) fn template(&self, number: usize) -> Option<&Arc<Template>> {
+        self.templates.get(number)
+    }
+
+    pub(crate) fn sampling(&self, number: usize) -> Option<&Arc<Sampling>> {
+        self.sampling.get(number)
+    }
+
+    fn start_message(&mut self) {
+        if self.templates.len() > Self::KEPT {
+            self.templates.clear();
+        }
+        if self.sampling.len() > Self::KEPT {
+            self.sampling.clear();
+        }
+    }
+}
+
+/// The number of a value in a list, to which it is added if it is new.
+fn number_in<T>(list: &mut Vec<Arc<T>>, value: &Arc<T>) -> usize {
+    let known = list.iter().position(|known| Arc::ptr_eq(known, value));
+    known.unwrap_or_else(|| {
+        list.push(Arc::clone(value));
+        list.len().saturating_sub(1)
+    })
 }
 
 impl Walk<'_> {
@@ -419,7 +476,8 @@ impl Walk<'_> {
         let count = usize::from(self.header.count).min(whole);
         let end = start.saturating_add(count.saturating_mul(record_length));
         if count > 0 {
-            self.push_data(layout, None, self.header, start, end, count);
+            let template = number_in(&mut self.used.templates, layout);
+            self.push_data(template, None, self.header, start, end, count);
         }
         self.content = Content {
             flows: u32::from(self.header.count),
@@ -548,8 +606,8 @@ impl Walk<'_> {
         }
         match self.stream.templates.get(id) {
             Some(entry) => {
-                let template = Arc::clone(&entry.template);
-                self.data(&template, None, self.header, start, end);
+                let template = number_in(&mut self.used.templates, &entry.template);
+                self.data(template, None, self.header, start, end);
             }
             None => {
                 self.content.uncounted = true;
@@ -568,7 +626,11 @@ impl Walk<'_> {
     }
 
     /// Finds the records of a set.
-    fn data(&mut self, template: &Arc<Template>, held: Option<usize>, header: Header, start: usize, end: usize) {
+    fn data(&mut self, number: usize, held: Option<usize>, header: Header, start: usize, end: usize) {
+        let Some(template) = self.used.template(number) else {
+            return;
+        };
+        let id = template.id();
         let body = match held {
             None => self.datagram.get(start..end),
             Some(number) => self.replayed.get(number).and_then(|set| set.body.get(start..end)),
@@ -595,12 +657,12 @@ impl Walk<'_> {
         }
         let records_end = start.saturating_add(full.saturating_sub(rest.len()));
         if count > 0 {
-            self.push_data(template, held, header, start, records_end, count);
+            self.push_data(number, held, header, start, records_end, count);
         }
         if cut_short {
             self.content.uncounted |= held.is_none();
             self.fail(Error::RecordCutShort {
-                template: template.id(),
+                template: id,
                 offset: records_end,
             });
         }
@@ -608,13 +670,16 @@ impl Walk<'_> {
 
     fn push_data(
         &mut self,
-        template: &Arc<Template>,
+        number: usize,
         held: Option<usize>,
         header: Header,
         start: usize,
         end: usize,
         count: usize,
     ) {
+        let Some(template) = self.used.template(number) else {
+            return;
+        };
         let records = u32::try_from(count).unwrap_or(u32::MAX);
         let (counter, content) = match template.kind() {
             TemplateKind::Data => (&mut self.counters.records, &mut self.content.flows),
@@ -627,11 +692,12 @@ impl Walk<'_> {
             *content = content.saturating_add(records);
         }
         if !self.duplicate && template.kind() != TemplateKind::Data {
-            self.learn(template, held, &header, start, end);
+            let template = Arc::clone(template);
+            self.learn(&template, held, &header, start, end);
         }
         self.parts.push(Part::Data(DataPart {
-            template: Arc::clone(template),
-            sampling: Arc::clone(&self.stream.sampling),
+            template: number,
+            sampling: number_in(&mut self.used.sampling, &self.stream.sampling),
             header,
             held,
             start,
@@ -705,8 +771,8 @@ impl Walk<'_> {
         self.totals.held_bytes = self.totals.held_bytes.saturating_sub(cache::footprint(held));
         self.counters.sets_replayed = self.counters.sets_replayed.wrapping_add(1);
         if let Some(entry) = self.stream.templates.get(id) {
-            let template = Arc::clone(&entry.template);
-            self.data(&template, Some(number), header, 0, end);
+            let template = number_in(&mut self.used.templates, &entry.template);
+            self.data(template, Some(number), header, 0, end);
         }
     }
 

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use core::net::SocketAddr;
 
 use crate::cache::TemplateCache;
+use crate::decoder::Used;
 use crate::error::Error;
 use crate::header::{DomainId, Header, Version};
 use crate::record::Record;
@@ -21,6 +22,7 @@ pub struct Message<'m> {
     pub(crate) parts: &'m [Part],
     pub(crate) changes: &'m [TemplateChange],
     pub(crate) replayed: &'m [HeldSet],
+    pub(crate) used: &'m Used,
     pub(crate) sequencing: Sequencing,
     pub(crate) templates: Option<&'m TemplateCache>,
     pub(crate) gaps: &'m [Gap],
@@ -104,6 +106,7 @@ impl<'m> Message<'m> {
             parts: self.parts.iter(),
             changes: self.changes,
             replayed: self.replayed,
+            used: self.used,
         }
     }
 }
@@ -133,6 +136,7 @@ pub struct Sets<'m> {
     parts: core::slice::Iter<'m, Part>,
     changes: &'m [TemplateChange],
     replayed: &'m [HeldSet],
+    used: &'m Used,
 }
 
 impl<'m> Iterator for Sets<'m> {
@@ -148,15 +152,16 @@ impl<'m> Iterator for Sets<'m> {
                         (&*held.body, &held.header)
                     }
                 };
+                let template = self.used.template(data.template)?;
                 let set = DataSet {
-                    template: &data.template,
+                    template,
                     header,
-                    sampling: &data.sampling,
+                    sampling: self.used.sampling(data.sampling)?,
                     body: whole.get(data.start..data.end).unwrap_or_default(),
                     count: data.count,
                     replayed: data.held.is_some(),
                 };
-                Ok(match data.template.kind() {
+                Ok(match template.kind() {
                     TemplateKind::Data => Set::Data(set),
                     TemplateKind::Options { .. } => Set::Options(set),
                 })
@@ -368,8 +373,9 @@ pub(crate) enum Part {
 
 #[derive(Clone, Debug)]
 pub(crate) struct DataPart {
-    pub(crate) template: Arc<Template>,
-    pub(crate) sampling: Arc<Sampling>,
+    /// The numbers of its template and of what is known of sampling.
+    pub(crate) template: usize,
+    pub(crate) sampling: usize,
     pub(crate) header: Header,
     /// The number of the held set that the places lie in, else they lie in the datagram.
     pub(crate) held: Option<usize>,
@@ -433,19 +439,34 @@ struct Stride {
 }
 
 impl Stride {
-    /// Folds over the field of every record, its width known to the compiler.
-    #[inline]
+    /// Folds over the field of every record, its width known to the compiler. Four records are cut off at a time, and the
+    /// place of the field in them is checked before the loop.
+    #[inline(always)]
     fn fold<const WIDTH: usize, B>(self, body: &[u8], init: B, mut f: impl FnMut(B, [u8; WIDTH]) -> B) -> B {
-        let records = body.chunks_exact(self.stride);
-        let end = self.offset.saturating_add(WIDTH);
+        fn at<const WIDTH: usize>(bytes: &[u8], place: usize) -> [u8; WIDTH] {
+            let field = bytes.get(place..).and_then(|field| field.first_chunk());
+            field.copied().unwrap_or([0; WIDTH])
+        }
+        let Self { stride, offset, .. } = self;
+        let four = stride.wrapping_mul(4);
+        let places = [0, 1, 2, 3_usize].map(|record| record.wrapping_mul(stride).wrapping_add(offset));
+        let [first, second, third, fourth] = places;
+        let fits = |place: usize, length: usize| place <= length && length.wrapping_sub(place) >= WIDTH;
         let mut folded = init;
-        // Walking side by side with a count needs no check in each step; the check of the place is made before the loop.
-        let count = records.len();
-        for (record, _) in records.zip(0..count) {
-            let Some(bytes) = record.get(self.offset..end).and_then(|field| field.first_chunk()) else {
-                break;
-            };
-            folded = f(folded, *bytes);
+        if stride == 0 || !places.iter().all(|place| fits(*place, four)) || !fits(offset, stride) {
+            return folded; // a template's fields lie within its records
+        }
+        let mut rest = body;
+        while let Some((records, after)) = rest.split_at_checked(four) {
+            folded = f(folded, at(records, first));
+            folded = f(folded, at(records, second));
+            folded = f(folded, at(records, third));
+            folded = f(folded, at(records, fourth));
+            rest = after;
+        }
+        while let Some((record, after)) = rest.split_at_checked(stride) {
+            folded = f(folded, at(record, offset));
+            rest = after;
         }
         folded
     }

@@ -4,8 +4,9 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::element::ElementId;
 use crate::header::Header;
-use crate::template::{FieldSpec, Template};
+use crate::template::{FieldLength, FieldSpec, Template};
 use crate::time;
+use crate::wire::ipfix;
 
 /// One record of a set, borrowed from the datagram.
 #[derive(Clone, Copy, Debug)]
@@ -38,15 +39,21 @@ impl<'m> Record<'m> {
 
     /// The fields in the order of the wire, each with its bytes.
     pub fn fields(&self) -> impl Iterator<Item = (FieldSpec, &'m [u8])> + use<'m> {
-        let (template, bytes) = (self.template, self.bytes);
-        let fixed = (0..template.fields().len()).map_while(|number| template.fixed_place(number));
-        let variable = template
-            .variable_places(bytes)
-            .map_while(|place| place.map(|place| (place.offset, place.length)));
-        fixed
-            .chain(variable)
-            .zip(template.fields())
-            .map_while(|((offset, length), field)| Some((*field, bytes.get(offset..offset.checked_add(length)?)?)))
+        let (mut specs, mut rest) = (self.template.fields().iter(), self.bytes);
+        core::iter::from_fn(move || {
+            let spec = *specs.next()?;
+            let length = match spec.length {
+                FieldLength::Fixed(length) => usize::from(length),
+                FieldLength::Variable => {
+                    let (prefix, length) = ipfix::variable_length(rest)?;
+                    rest = rest.get(prefix..)?;
+                    length
+                }
+            };
+            let bytes;
+            (bytes, rest) = rest.split_at_checked(length)?;
+            Some((spec, bytes))
+        })
     }
 
     /// The bytes of the field with a number, as [`Template::position`] tells it: in constant time up to the first field
@@ -120,7 +127,18 @@ impl<'m> Record<'m> {
 
 /// An unsigned integer in network order, of any width; `None` if it needs more than 64 bits or has no byte.
 #[must_use]
+#[inline]
 pub fn unsigned(bytes: &[u8]) -> Option<u64> {
+    match *bytes {
+        [a] => Some(u64::from(a)),
+        [a, b] => Some(u64::from(u16::from_be_bytes([a, b]))),
+        [a, b, c, d] => Some(u64::from(u32::from_be_bytes([a, b, c, d]))),
+        [a, b, c, d, e, f, g, h] => Some(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
+        _ => unsigned_of_any_width(bytes),
+    }
+}
+
+fn unsigned_of_any_width(bytes: &[u8]) -> Option<u64> {
     let Some(excess) = bytes.len().checked_sub(8) else {
         if bytes.is_empty() {
             return None;

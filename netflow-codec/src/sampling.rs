@@ -105,25 +105,48 @@ impl Sampling {
     /// The rate of all flows whose template has none of the fields that could tell one apart from another; `None` if
     /// rates must be told record by record.
     #[cfg(feature = "arrow")]
-    pub(crate) fn uniform_rate(&self, template: &crate::template::Template, header: &Header) -> Option<u32> {
+    pub(crate) fn uniform_rate(&self, fields: RateFields, header: &Header) -> Option<u32> {
         if header.version == Version::V5 {
             return Some(u32::from(header.sampling & 0x3FFF));
         }
+        if fields.rate
+            || (!self.samplers.is_empty() && fields.sampler)
+            || (!self.interfaces.is_empty() && fields.interface)
+        {
+            return None;
+        }
+        Some(self.default_rate(fields.sampler))
+    }
+}
+
+/// Which of a template's fields tell the sampling rates of its records.
+#[cfg(feature = "arrow")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RateFields {
+    /// The rate itself.
+    rate: bool,
+    /// A sampler that took the packets.
+    sampler: bool,
+    /// The interface by which they came in.
+    interface: bool,
+}
+
+#[cfg(feature = "arrow")]
+impl RateFields {
+    pub(crate) fn of(template: &crate::template::Template) -> Self {
         let has = |element| template.position(element).is_some();
-        let told = [
+        let rates = [
             SAMPLING_INTERVAL,
             SAMPLER_RANDOM_INTERVAL,
             PACKET_INTERVAL,
             SAMPLING_SIZE,
             SAMPLING_PROBABILITY,
         ];
-        if told.into_iter().any(has)
-            || (!self.samplers.is_empty() && (has(SAMPLER_ID) || has(SELECTOR_ID)))
-            || (!self.interfaces.is_empty() && has(INGRESS_INTERFACE))
-        {
-            return None;
+        Self {
+            rate: rates.into_iter().any(has),
+            sampler: has(SAMPLER_ID) || has(SELECTOR_ID),
+            interface: has(INGRESS_INTERFACE),
         }
-        Some(self.default_rate(has(SAMPLER_ID) || has(SELECTOR_ID)))
     }
 }
 

@@ -154,3 +154,98 @@ fn variable_lengths_and_icmp_apart() {
     assert_eq!(columns[5].as_primitive::<UInt16Type>().values(), &[0x030d, 0, 0x0800]);
     assert_eq!(columns[7].as_primitive::<Int64Type>().values(), &[100, 200, 300]);
 }
+
+#[test]
+fn sets_that_are_written_together_keep_their_own_clocks_and_rates() {
+    // One flow that began 1 s and ended 0.25 s before the export, sampled 1 in `rate`, exported at `seconds`.
+    let v5 = |sequence: u32, seconds: u32, rate: u16| {
+        let uptime_ms = 60_000 + sequence * 1000;
+        let mut datagram = vec![0, 5, 0, 1];
+        for word in [uptime_ms, seconds, 0, sequence] {
+            datagram.extend(word.to_be_bytes());
+        }
+        datagram.extend([0, 0]);
+        datagram.extend(rate.to_be_bytes());
+        let mut record = [0; 48];
+        record[0..4].copy_from_slice(&[10, 0, 0, u8::try_from(sequence % 256).unwrap()]);
+        record[20..24].copy_from_slice(&100_u32.to_be_bytes());
+        record[24..28].copy_from_slice(&(uptime_ms - 1000).to_be_bytes());
+        record[28..32].copy_from_slice(&(uptime_ms - 250).to_be_bytes());
+        datagram.extend(record);
+        datagram
+    };
+    // Template 256 of v9: source address and octets, in a message of its own and then with each 64th flow of v5.
+    let v9 = |sequence: u32| {
+        let mut datagram = vec![0, 9, 0, 2];
+        for word in [5000, 1_700_000_000, sequence, 7] {
+            datagram.extend(u32::to_be_bytes(word));
+        }
+        datagram.extend([0, 0, 0, 16, 1, 0, 0, 2, 0, 8, 0, 4, 0, 1, 0, 4]);
+        datagram.extend([1, 0, 0, 12, 192, 0, 2, 1, 0, 0, 0, 9]);
+        datagram
+    };
+    const FLOWS: u32 = 700;
+    let mut datagrams = Vec::new();
+    let mut wanted = Vec::new();
+    for sequence in 0..FLOWS {
+        let (seconds, rate) = (1_700_000_000 + sequence * 3, u16::try_from(sequence % 5).unwrap());
+        datagrams.push(v5(sequence, seconds, rate));
+        let export_ms = i64::from(seconds) * 1000;
+        wanted.push((
+            export_ms - 1000,
+            export_ms - 250,
+            100 * i64::from(rate.max(1)),
+            u32::from(rate),
+        ));
+        if sequence % 64 == 0 {
+            datagrams.push(v9(sequence));
+            wanted.push((1_700_000_000_000, 1_700_000_000_000, 9, 0));
+        }
+    }
+    let arrays = columns_of(&datagrams);
+    let starts = arrays[0].as_primitive::<TimestampMillisecondType>();
+    let ends = arrays[1].as_primitive::<TimestampMillisecondType>();
+    let octets = arrays[7].as_primitive::<Int64Type>();
+    let rates = arrays[9].as_primitive::<UInt32Type>();
+    let found: Vec<_> = (0..arrays[0].len())
+        .map(|row| (starts.value(row), ends.value(row), octets.value(row), rates.value(row)))
+        .collect();
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn memory_of_a_batch_is_used_again_once_nobody_has_it() {
+    let datagram = {
+        let mut datagram = vec![0, 5, 0, 1];
+        datagram.extend([0; 20]);
+        datagram.extend([1; 48]);
+        datagram
+    };
+    let mut decoder = Decoder::new(Limits::default());
+    let mut columns = Columns::new(plan(), 64);
+    let mut batch = || {
+        for set in &decoder.decode(&datagram, exporter(), 0).unwrap() {
+            if let Ok(Set::Data(set)) = set {
+                columns.append(&set);
+            }
+        }
+        columns.finish()
+    };
+    let place = |arrays: &[ArrayRef]| arrays[7].as_primitive::<Int64Type>().values().as_ptr();
+    let first = batch();
+    let (first_place, kept) = (place(&first), first.clone());
+    drop(first);
+    // `kept` still has the memory of the first, so the third is not written over it.
+    let (second, third) = (batch(), batch());
+    assert_ne!(place(&second), first_place);
+    assert_ne!(place(&third), first_place);
+    assert_eq!(kept, batch());
+    drop((kept, second, third));
+    let places: Vec<_> = (0..4).map(|_| place(&batch())).collect();
+    assert!(
+        places
+            .windows(3)
+            .any(|places| places[0] == places[2] || places[0] == places[1]),
+        "{places:?}"
+    );
+}

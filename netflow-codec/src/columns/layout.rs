@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::plan::{Column, ColumnKind, ColumnPlan};
 use crate::element::ElementId;
+use crate::sampling::RateFields;
 use crate::template::Template;
 use crate::time::{self, TimeUnit};
 
@@ -72,6 +73,8 @@ pub(super) struct Layout {
     pub(super) sources: Vec<Source>,
     /// Numbers of the template's fields that the sources use, in ascending order once sealed.
     pub(super) needed: Vec<usize>,
+    /// Where these lie in a record, if that is the same in all; else none.
+    places: Vec<(usize, usize)>,
     /// The field that tells when the exporter started.
     pub(super) system_init: Option<Needed>,
     /// Counters of the other direction: a record in which all are zero is no flow in that direction.
@@ -83,6 +86,8 @@ pub(super) struct Layout {
 pub(super) struct Compiled {
     /// Held so that its address cannot become another template's.
     pub(super) template: Arc<Template>,
+    /// Which of the template's fields tell a sampling rate; none if no column asks for it.
+    pub(super) sampled: Option<RateFields>,
     pub(super) forward: Layout,
     /// Flows of the other direction, if records can hold two.
     pub(super) reverse: Option<Layout>,
@@ -90,7 +95,8 @@ pub(super) struct Compiled {
 
 impl Compiled {
     pub(super) fn new(plan: &ColumnPlan, template: &Arc<Template>) -> Self {
-        let forward = Layout::new(plan, template, |column| (&column.elements, &[]));
+        let mut forward = Layout::new(plan, template, |column| (&column.elements, &[]));
+        forward.seal(template);
         let has = |element: &ElementId| template.position(*element).is_some();
         let two_way = plan
             .columns()
@@ -108,10 +114,13 @@ impl Compiled {
                     layout.gate.push(needed);
                 }
             }
+            layout.seal(template);
             layout
         });
+        let scaled = |column: &Column| matches!(column.kind, ColumnKind::SamplingRate | ColumnKind::ScaledCounter);
         Self {
             template: Arc::clone(template),
+            sampled: plan.columns().iter().any(scaled).then(|| RateFields::of(template)),
             forward,
             reverse,
         }
@@ -128,6 +137,7 @@ impl Layout {
         let mut layout = Self {
             sources: Vec::new(),
             needed: Vec::new(),
+            places: Vec::new(),
             system_init: None,
             gate: Vec::new(),
         };
@@ -138,6 +148,20 @@ impl Layout {
             layout.sources.push(source);
         }
         layout
+    }
+
+    /// Notes where the needed fields lie, once no more are needed.
+    fn seal(&mut self, template: &Template) {
+        if template.record_length().is_some() {
+            let places = self.needed.iter().map(|number| template.fixed_place(*number));
+            self.places = places.map(Option::unwrap_or_default).collect();
+        }
+    }
+
+    /// Where a field lies in a record of fixed length: its offset and length.
+    #[inline]
+    pub(super) fn place(&self, field: Needed) -> (usize, usize) {
+        self.places.get(field).copied().unwrap_or_default()
     }
 
     fn need(&mut self, number: usize) -> Needed {
