@@ -225,6 +225,15 @@ fn row_type(plan: &StatementPlan, catalog: &Catalog) -> Arc<EventType> {
         Action::CreateWindow(window) => catalog.windows[*window].event_type.clone(),
         Action::On(on) => match (&on.action, on.target) {
             (OnActionPlan::Select { select, .. }, _) => select.output_type.clone(),
+            (OnActionPlan::Set(assignments), _) => {
+                let variables = assignments
+                    .iter()
+                    .filter_map(|(variable, _)| catalog.variables.get(*variable));
+                let columns: Vec<(String, Type)> = variables
+                    .map(|variable| (variable.name.clone(), variable.of.clone()))
+                    .collect();
+                Arc::new(EventType::from_columns(plan.name.clone(), &columns))
+            }
             (_, Some(crate::plan::InsertTarget::Window(window))) => catalog.windows[window].event_type.clone(),
             (_, Some(crate::plan::InsertTarget::Table(table))) => catalog.tables[table].event_type.clone(),
             _ => nothing(),

@@ -128,9 +128,9 @@ fn refusals_name_the_thing_and_say_what_to_write() {
         ("select a.where(x => x > 1) from A", "a call of a method", "functions"),
         ("select * from sql:db ['select 1']", "a join with 'sql:'", "events"),
         (
-            "create context C initiated by A terminated after 1 min",
-            "an overlapping context",
-            "start",
+            "create context C partition by a from A initiated by A(b = 1) terminated after 1 min",
+            "'initiated by' of a context by key",
+            "distinct",
         ),
         ("@Priority(1) select * from A", "annotation @Priority", "leave it out"),
         ("create expression f {x}", "'create expression'", "constant"),

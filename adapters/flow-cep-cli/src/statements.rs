@@ -32,7 +32,13 @@ pub(crate) fn plan(text: &str, event_types: Vec<EventType>) -> Planned {
     let mut planner = Planner::new(event_types);
     let (mut statements, mut refused) = (Vec::new(), Vec::new());
     for (number, parsed) in flow_cep::parse_each(text).into_iter().enumerate() {
-        let planned = parsed.and_then(|statement| planner.plan(&statement, text));
+        let planned = match parsed {
+            Ok(statement) => planner.plan(&statement, text),
+            Err(error) => {
+                planner.skip();
+                Err(error)
+            }
+        };
         match planned {
             Ok(plan) => statements.push(plan),
             Err(error) => {

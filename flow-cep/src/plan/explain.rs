@@ -595,11 +595,16 @@ fn context_text(kind: &ContextKind, catalog: &Catalog) -> String {
             });
             format!("one for each {}", streams.collect::<Vec<_>>().join(" = "))
         }
-        ContextKind::StartEnd { start, end } => {
+        ContextKind::StartEnd { start, end, initiated } => {
             let end = end
                 .as_ref()
                 .map_or_else(|| "never ends".to_owned(), |end| format!("ends {}", point(end)));
-            format!("one at a time: starts {}, {end}", point(start))
+            let how = match initiated {
+                None => "one at a time",
+                Some(distinct) if distinct.is_empty() => "overlapping, one each time",
+                Some(_) => "overlapping, one for each key",
+            };
+            format!("{how}: starts {}, {end}", point(start))
         }
         ContextKind::Hash { granularity, .. } => format!("{granularity} by hash"),
         ContextKind::Category { categories, .. } => categories

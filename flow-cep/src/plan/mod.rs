@@ -614,6 +614,9 @@ pub enum ContextKind {
         start: ContextPoint,
         /// When it ends.
         end: Option<ContextPoint>,
+        /// For partitions that begin while others last (`initiated by`): a new one begins only if none with these keys,
+        /// over the beginning's events from stream 1 on, is there.
+        initiated: Option<Vec<Expr>>,
     },
     /// A fixed number of partitions by hash.
     Hash {

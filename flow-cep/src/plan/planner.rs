@@ -47,6 +47,11 @@ impl Planner {
         &self.catalog
     }
 
+    /// Passes over a statement that could not be parsed, so that those after it keep their numbers, and names from them.
+    pub const fn skip(&mut self) {
+        self.statements += 1;
+    }
+
     /// Plans a statement; `text` is what it was parsed from, for the message.
     ///
     /// # Errors
@@ -577,7 +582,30 @@ fn context_kind(catalog: &Catalog, syntax: &ContextSyntax) -> Result<ContextKind
                 return Err(Fault::invalid(Span::default(), "A context must begin"));
             };
             let end = point(catalog, end.as_ref(), Some(&start_plan))?;
-            ContextKind::StartEnd { start: start_plan, end }
+            ContextKind::StartEnd {
+                start: start_plan,
+                end,
+                initiated: None,
+            }
+        }
+        ContextSyntax::Initiated { distinct, start, end } => {
+            let Some(start_plan) = point(catalog, Some(start), None)? else {
+                return Err(Fault::invalid(Span::default(), "A context must begin"));
+            };
+            let end = point(catalog, end.as_ref(), Some(&start_plan))?;
+            let nothing = ScopeStream {
+                name: None,
+                event_type: Arc::new(EventType::from_columns("", &[])),
+                many: false,
+            };
+            let scope = std::iter::once(nothing).chain(start_scope(catalog, &start_plan));
+            let mut binder = Binder::new(catalog, None, scope.collect());
+            let keys = distinct.iter().map(|key| binder.bind(key)).collect::<Result<_>>()?;
+            ContextKind::StartEnd {
+                start: start_plan,
+                end,
+                initiated: Some(keys),
+            }
         }
         ContextSyntax::Hash {
             streams,
@@ -641,6 +669,22 @@ fn own_scope(event_type: &Arc<EventType>) -> Vec<ScopeStream> {
     }]
 }
 
+/// The events that begin a context, as its end and its keys see them.
+fn start_scope(catalog: &Catalog, start: &ContextPoint) -> Vec<ScopeStream> {
+    match start {
+        ContextPoint::Filter {
+            filter,
+            alias: Some(alias),
+        } => vec![ScopeStream {
+            name: Some(alias.clone()),
+            event_type: Arc::clone(&catalog.event_types[filter.event_type]),
+            many: false,
+        }],
+        ContextPoint::Pattern(pattern) => pattern.tags.clone(),
+        _ => Vec::new(),
+    }
+}
+
 /// When a context begins, or ends; an end's filter may refer to the event that began it.
 fn point(
     catalog: &Catalog,
@@ -654,18 +698,7 @@ fn point(
             Binder::new(catalog, None, Vec::new()).milliseconds(period, "the period of a context")?,
         ),
         PointSyntax::Filter { filter: syntax, alias } => {
-            let tags = match start {
-                Some(ContextPoint::Filter {
-                    filter,
-                    alias: Some(alias),
-                }) => vec![ScopeStream {
-                    name: Some(alias.clone()),
-                    event_type: Arc::clone(&catalog.event_types[filter.event_type]),
-                    many: false,
-                }],
-                Some(ContextPoint::Pattern(pattern)) => pattern.tags.clone(),
-                _ => Vec::new(),
-            };
+            let tags = start.map(|start| start_scope(catalog, start)).unwrap_or_default();
             ContextPoint::Filter {
                 filter: filter(catalog, None, syntax, None, &tags, None)?,
                 alias: alias.as_ref().map(|alias| alias.name.clone()),
@@ -710,11 +743,10 @@ fn target(catalog: &Catalog, name: &Ident, alias: Option<&Ident>) -> Result<(Ins
             ));
         }
     };
-    let name = alias.unwrap_or(name).name.clone();
     Ok((
         target,
         ScopeStream {
-            name: Some(name),
+            name: alias.map(|alias| alias.name.clone()),
             event_type: Arc::clone(event_type),
             many: false,
         },
@@ -790,10 +822,6 @@ fn on_plan(catalog: &mut Catalog, context: Option<CatalogId>, on: &OnTrigger) ->
                 ));
             }
             let mut plan = clauses(&mut binder, select, false)?;
-            // `select *` is the window's row, without the trigger's.
-            if select.items.iter().any(|item| matches!(item, SelectItem::Wildcard(_))) && target.is_some() {
-                plan = window_rows(&mut binder, select)?;
-            }
             plan.aggregates = std::mem::take(&mut binder.aggregates);
             plan.scope.clone_from(&binder.streams);
             insert = select.insert.as_ref();
@@ -865,33 +893,6 @@ fn on_plan(catalog: &mut Catalog, context: Option<CatalogId>, on: &OnTrigger) ->
     Ok(plan)
 }
 
-/// An on-select of `*`: bound over the window's row alone for its columns, over all streams for the rest.
-fn window_rows(binder: &mut Binder<'_>, select: &Select) -> Result<SelectPlan> {
-    let own = &binder.streams[0];
-    let items = own.event_type.schema().fields().iter().map(|field| SelectItem::Expr {
-        expr: Syntax {
-            kind: ExprKind::Path(vec![
-                crate::syntax::ast::PathPart {
-                    name: Ident::new(own.name.clone().unwrap_or_default()),
-                    index: Vec::new(),
-                },
-                crate::syntax::ast::PathPart {
-                    name: Ident::new(field.name()),
-                    index: Vec::new(),
-                },
-            ]),
-            span: select.span,
-        },
-        alias: Some(Ident::new(field.name())),
-    });
-    let select = Select {
-        items: items.collect(),
-        ..select.clone()
-    };
-    binder.aggregates.clear();
-    clauses(binder, &select, false)
-}
-
 fn assigned(binder: &mut Binder<'_>, value: &Syntax, of: &Type) -> Result<Expr> {
     binder.aggregation = Aggregates::Refused;
     let bound = binder.bind(value)?;
@@ -908,7 +909,7 @@ fn assignments(binder: &mut Binder<'_>, syntax: &[Assignment]) -> Result<Vec<(us
         let own = Arc::clone(&binder.streams[0].event_type);
         let name = match assignment.target.as_slice() {
             [name] => name,
-            [stream, name] if binder.streams[0].name.as_deref() == Some(stream.name.as_str()) => name,
+            [stream, name] if binder.streams[0].name.as_deref().unwrap_or_else(|| own.name()) == stream.name => name,
             other => {
                 let span = other.first().map_or_else(Span::default, |first| first.span);
                 return Err(Fault::invalid(span, "'set' names a column of the window or table"));

@@ -63,13 +63,6 @@ pub(super) fn select(catalog: &Catalog, context: Option<CatalogId>, syntax: &Sel
         binder.unqualified = Vec::new();
     }
     for (item, stream) in syntax.from.iter().zip(&mut streams) {
-        if !alone && matches!(item.source, Source::Pattern(_)) {
-            return Err(Fault::unsupported(
-                item.span,
-                "a pattern among the streams of a join",
-                "insert its matches into a stream of their own and join that one",
-            ));
-        }
         let Some(on) = &item.on else {
             if matches!(item.join, JoinKind::Left | JoinKind::Right | JoinKind::Full) && item.join != JoinKind::Inner {
                 return Err(Fault::invalid(item.span, "An outer join needs its 'on' condition"));

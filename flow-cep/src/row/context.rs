@@ -1,12 +1,14 @@
 //! Context partitions: what they are about, and how long they live.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{ContextProperty, Expr, Node};
 use crate::plan::{Context, ContextKind, ContextPoint, FilterPlan, HashFunction};
 use crate::row::KeyMap;
 use crate::row::event::{Event, EventRef, Part};
-use crate::row::pattern::{Matching, Pattern, PatternState};
+use crate::row::pattern::{Matching, Pattern, PatternState, Tags};
 use crate::row::scope::{Behind, Env, PairScope};
 use crate::value::Value;
 
@@ -26,6 +28,8 @@ pub(crate) struct Partition {
     start_ms: i64,
     /// The event that began it, if one did.
     pub(crate) begun_by: Option<u64>,
+    /// Whether that event is for the partition too, which it is not if it completed a pattern.
+    inclusive: bool,
     /// When it ends by time.
     pub(crate) end_ms: Option<i64>,
     /// The events that began it.
@@ -117,6 +121,8 @@ pub(crate) struct ContextState {
     start_due: Option<i64>,
     /// The patterns that end partitions.
     ends: KeyMap<PartitionId, PatternState>,
+    /// When which partitions, by key, are to end or their patterns are due.
+    alarms: BTreeSet<(i64, Value)>,
     /// Partitions refused since the last report.
     pub(crate) refused: u64,
 }
@@ -257,7 +263,7 @@ impl ContextRuntime {
     pub(crate) fn new(context: &Context) -> Self {
         let (start, end) = match &context.kind {
             ContextKind::Keyed { end, .. } => (None, end.as_ref().map(compile)),
-            ContextKind::StartEnd { start, end } => (Some(compile(start)), end.as_ref().map(compile)),
+            ContextKind::StartEnd { start, end, .. } => (Some(compile(start)), end.as_ref().map(compile)),
             ContextKind::Hash { .. } | ContextKind::Category { .. } => (None, None),
         };
         Self {
@@ -286,13 +292,9 @@ impl ContextRuntime {
 
     /// When something is due.
     pub(crate) fn due(&self) -> Option<i64> {
-        if self.start.is_none() && !matches!(self.end, Some(Point::AfterMs(_) | Point::Pattern(_))) {
-            return None;
-        }
-        let ends = self.state.partitions.values().filter_map(|partition| partition.end_ms);
-        let patterns = self.state.ends.values().filter_map(PatternState::due);
+        let ends = self.state.alarms.first().map(|(due, _)| *due);
         let start = self.state.start.as_ref().and_then(PatternState::due);
-        ends.chain(patterns).chain(start).chain(self.state.start_due).min()
+        ends.into_iter().chain(start).chain(self.state.start_due).min()
     }
 
     fn open(
@@ -318,9 +320,11 @@ impl ContextRuntime {
             label,
             start_ms: env.now_ms,
             begun_by,
+            inclusive: self.overlaps() || !matches!(self.start, Some(Point::Pattern(_))),
             end_ms,
             start,
         };
+        self.state.alarms.extend(end_ms.map(|end| (end, key.clone())));
         if let Some(Point::Pattern(pattern)) = &self.end {
             let mut state = PatternState::default();
             let matching = Matching {
@@ -329,6 +333,7 @@ impl ContextRuntime {
                 max_states: usize::MAX,
             };
             state.start(matching);
+            self.state.alarms.extend(state.due().map(|due| (due, key.clone())));
             self.state.ends.insert(id, state);
         }
         self.state.partitions.insert(key, partition.clone());
@@ -390,9 +395,62 @@ impl ContextRuntime {
 
     fn close(&mut self, key: &Value, env: Env<'_>, transition: &mut Transition) {
         if let Some(mut partition) = self.state.partitions.swap_remove(key) {
-            self.state.ends.swap_remove(&partition.id);
+            let pattern = self.state.ends.swap_remove(&partition.id);
+            let due = pattern.and_then(|pattern| pattern.due());
+            for due in [due, partition.end_ms].into_iter().flatten() {
+                self.state.alarms.remove(&(due, key.clone()));
+            }
             partition.end_ms = Some(env.now_ms);
             transition.ended.push(partition);
+        }
+    }
+
+    /// Whether a new partition begins while others last.
+    fn overlaps(&self) -> bool {
+        matches!(self.kind, ContextKind::StartEnd { initiated: Some(_), .. })
+    }
+
+    /// Begins the partitions that matches of the beginning's pattern call for.
+    fn open_matches(&mut self, matches: Vec<Tags>, begun_by: Option<u64>, env: Env<'_>, transition: &mut Transition) {
+        if self.overlaps() {
+            for tags in matches {
+                self.open_overlapping(tags.to_vec(), begun_by, env, transition);
+            }
+        } else if let Some(tags) = matches.into_iter().next() {
+            self.state.start = None;
+            self.open(
+                Value::Null,
+                Vec::new(),
+                None,
+                (tags.to_vec(), begun_by),
+                env,
+                transition,
+            );
+        }
+    }
+
+    /// Begins a partition beside the others, unless one with its distinct keys is there.
+    fn open_overlapping(&mut self, start: Vec<Part>, begun_by: Option<u64>, env: Env<'_>, transition: &mut Transition) {
+        let ContextKind::StartEnd {
+            initiated: Some(distinct),
+            ..
+        } = &self.kind
+        else {
+            return;
+        };
+        let key = if distinct.is_empty() {
+            Value::Long(i64::try_from(self.state.next_id).unwrap_or(i64::MAX))
+        } else {
+            let scope = PairScope {
+                env,
+                event: None,
+                behind: Behind::Tags(&start),
+                group: None,
+            };
+            Value::List(distinct.iter().map(|key| key.eval(&scope)).collect())
+        };
+        if !self.state.partitions.contains_key(&key) {
+            self.open(key, Vec::new(), None, (start, begun_by), env, transition);
         }
     }
 
@@ -400,32 +458,35 @@ impl ContextRuntime {
     pub(crate) fn fire(&mut self, env: Env<'_>) -> Transition {
         let mut transition = Transition::default();
         let now = env.now_ms;
-        let mut over: Vec<Value> = self
-            .state
-            .partitions
-            .iter()
-            .filter(|(_, partition)| partition.end_ms.is_some_and(|end| end <= now))
-            .map(|(key, _)| key.clone())
-            .collect();
-        if let Some(Point::Pattern(pattern)) = &self.end {
-            for (key, partition) in &self.state.partitions {
-                if let Some(state) = self.state.ends.get_mut(&partition.id) {
-                    let matching = Matching {
-                        pattern,
-                        env,
-                        max_states: usize::MAX,
-                    };
-                    state.fire(matching);
-                    if !state.take_matches(matching).is_empty() {
-                        over.push(key.clone());
-                    }
+        let mut over: Vec<Value> = Vec::new();
+        while self.state.alarms.first().is_some_and(|(due, _)| *due <= now) {
+            let Some((_, key)) = self.state.alarms.pop_first() else {
+                break;
+            };
+            let Some(partition) = self.state.partitions.get(&key) else {
+                continue;
+            };
+            if partition.end_ms.is_some_and(|end| end <= now) {
+                over.push(key);
+            } else if let (Some(Point::Pattern(pattern)), Some(state)) =
+                (&self.end, self.state.ends.get_mut(&partition.id))
+            {
+                let matching = Matching {
+                    pattern,
+                    env,
+                    max_states: usize::MAX,
+                };
+                state.fire(matching);
+                self.state.alarms.extend(state.due().map(|due| (due, key.clone())));
+                if !state.take_matches(matching).is_empty() {
+                    over.push(key);
                 }
             }
         }
         for key in &over {
             self.close(key, env, &mut transition);
         }
-        if !over.is_empty() && matches!(self.kind, ContextKind::StartEnd { .. }) {
+        if !over.is_empty() && matches!(self.kind, ContextKind::StartEnd { .. }) && !self.overlaps() {
             self.await_start(env, &mut transition, true);
             return transition;
         }
@@ -440,19 +501,62 @@ impl ContextRuntime {
                 max_states: usize::MAX,
             };
             state.fire(matching);
-            if let Some(tags) = state.take_matches(matching).into_iter().next() {
-                self.state.start = None;
-                self.open(
-                    Value::Null,
-                    Vec::new(),
-                    None,
-                    (tags.to_vec(), None),
-                    env,
-                    &mut transition,
-                );
-            }
+            let matches = state.take_matches(matching);
+            self.open_matches(matches, None, env, &mut transition);
         }
         transition
+    }
+
+    /// The partitions that an event ends.
+    fn ended_by(&mut self, event_type: usize, event: &EventRef, env: Env<'_>) -> Vec<Value> {
+        let mut over: Vec<Value> = Vec::new();
+        match &self.end {
+            Some(Point::Filter(filter)) if filter.event_type == event_type => {
+                let own_key = match &self.kind {
+                    ContextKind::Keyed { streams, .. } => streams
+                        .iter()
+                        .find(|(filter, _)| filter.event_type == event_type)
+                        .map(|(_, keys)| Value::List(keys_of(keys, event, env).into())),
+                    _ => None,
+                };
+                if let Some(key) = own_key {
+                    if let Some(partition) = self.state.partitions.get(&key)
+                        && passes(filter, event_type, event, env, &partition.start)
+                    {
+                        over.push(key);
+                    }
+                } else {
+                    let ends = |partition: &Partition| passes(filter, event_type, event, env, &partition.start);
+                    let ended = self.state.partitions.iter().filter(|(_, partition)| ends(partition));
+                    over.extend(ended.map(|(key, _)| key.clone()));
+                }
+            }
+            Some(Point::Pattern(pattern)) => {
+                for (key, partition) in &self.state.partitions {
+                    if let Some(state) = self.state.ends.get_mut(&partition.id) {
+                        let matching = Matching {
+                            pattern,
+                            env,
+                            max_states: usize::MAX,
+                        };
+                        let before = state.due();
+                        state.event(matching, event_type, event);
+                        let due = state.due();
+                        if due != before {
+                            if let Some(before) = before {
+                                self.state.alarms.remove(&(before, key.clone()));
+                            }
+                            self.state.alarms.extend(due.map(|due| (due, key.clone())));
+                        }
+                        if !state.take_matches(matching).is_empty() {
+                            over.push(key.clone());
+                        }
+                    }
+                }
+            }
+            _ => {}
+        }
+        over
     }
 
     /// An event arrives: partitions that it begins or ends.
@@ -464,37 +568,11 @@ impl ContextRuntime {
         max_partitions: usize,
     ) -> Transition {
         let mut transition = Transition::default();
-        let mut over: Vec<Value> = Vec::new();
-        match &self.end {
-            Some(Point::Filter(filter)) if filter.event_type == event_type => {
-                for (key, partition) in &self.state.partitions {
-                    if passes(filter, event_type, event, env, &partition.start)
-                        && (partition.keys.is_empty() || self.same_keys(partition, event_type, event, env))
-                    {
-                        over.push(key.clone());
-                    }
-                }
-            }
-            Some(Point::Pattern(pattern)) => {
-                for (key, partition) in &self.state.partitions {
-                    if let Some(state) = self.state.ends.get_mut(&partition.id) {
-                        let matching = Matching {
-                            pattern,
-                            env,
-                            max_states: usize::MAX,
-                        };
-                        state.event(matching, event_type, event);
-                        if !state.take_matches(matching).is_empty() {
-                            over.push(key.clone());
-                        }
-                    }
-                }
-            }
-            _ => {}
-        }
+        let over = self.ended_by(event_type, event, env);
         for key in &over {
             self.close(key, env, &mut transition);
         }
+        let full = self.state.partitions.len() >= max_partitions;
         let mut begin: Vec<(Value, Vec<Value>, Vec<Part>)> = Vec::new();
         match &self.kind {
             ContextKind::Keyed { streams, .. } => {
@@ -523,51 +601,53 @@ impl ContextRuntime {
             }
             ContextKind::Category { .. } => {}
             ContextKind::StartEnd { .. } => {
-                if !over.is_empty() {
+                let overlaps = self.overlaps();
+                if !over.is_empty() && !overlaps {
                     self.await_start(env, &mut transition, true);
-                } else if self.state.partitions.is_empty() {
-                    match &self.start {
-                        Some(Point::Filter(filter)) if passes(filter, event_type, event, env, &[]) => {
-                            begin.push((Value::Null, Vec::new(), vec![Part::One(event.clone())]));
+                    return transition;
+                }
+                if !overlaps && !self.state.partitions.is_empty() {
+                    return transition;
+                }
+                match &self.start {
+                    Some(Point::Filter(filter)) if passes(filter, event_type, event, env, &[]) => {
+                        let start = vec![Part::One(event.clone())];
+                        if !overlaps {
+                            begin.push((Value::Null, Vec::new(), start));
+                        } else if full {
+                            self.state.refused += 1;
+                        } else {
+                            self.open_overlapping(start, Some(event.id), env, &mut transition);
                         }
-                        Some(Point::Pattern(pattern)) => {
-                            if let Some(state) = &mut self.state.start {
-                                let matching = Matching {
-                                    pattern,
-                                    env,
-                                    max_states: usize::MAX,
-                                };
-                                state.event(matching, event_type, event);
-                                if let Some(tags) = state.take_matches(matching).into_iter().next() {
-                                    self.state.start = None;
-                                    begin.push((Value::Null, Vec::new(), tags.to_vec()));
-                                }
+                    }
+                    Some(Point::Pattern(pattern)) => {
+                        if let Some(state) = &mut self.state.start {
+                            let matching = Matching {
+                                pattern,
+                                env,
+                                max_states: usize::MAX,
+                            };
+                            state.event(matching, event_type, event);
+                            let matches = state.take_matches(matching);
+                            if full && !matches.is_empty() {
+                                self.state.refused += 1;
+                            } else {
+                                self.open_matches(matches, Some(event.id), env, &mut transition);
                             }
                         }
-                        _ => {}
                     }
+                    _ => {}
                 }
             }
         }
         for (key, keys, start) in begin {
-            if self.state.partitions.len() >= max_partitions {
+            if full {
                 self.state.refused += 1;
             } else {
                 self.open(key, keys, None, (start, Some(event.id)), env, &mut transition);
             }
         }
         transition
-    }
-
-    /// Whether an event belongs to a partition by its keys.
-    fn same_keys(&self, partition: &Partition, event_type: usize, event: &Event, env: Env<'_>) -> bool {
-        let ContextKind::Keyed { streams, .. } = &self.kind else {
-            return true;
-        };
-        streams
-            .iter()
-            .find(|(filter, _)| filter.event_type == event_type)
-            .is_none_or(|(_, keys)| keys_of(keys, event, env) == partition.keys)
     }
 
     /// The partitions that an event of a type is for; all, if the context says nothing of the type.
@@ -615,7 +695,9 @@ impl ContextRuntime {
             ContextKind::Category { .. } | ContextKind::StartEnd { .. } => {}
         }
         if !known {
-            into.extend(self.state.partitions.values().map(|partition| partition.id));
+            let partitions = self.state.partitions.values();
+            let sees = |partition: &&Partition| partition.inclusive || partition.begun_by != Some(event.id);
+            into.extend(partitions.filter(sees).map(|partition| partition.id));
         }
     }
 }

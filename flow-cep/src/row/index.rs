@@ -47,7 +47,7 @@ impl Index {
     }
 
     /// The rows of a key.
-    pub(crate) fn get(&self, key: &Value) -> impl Iterator<Item = &Row> {
+    pub(crate) fn get<'i>(&'i self, key: &Value) -> impl Iterator<Item = &'i Row> + use<'i> {
         self.rows.get(key).into_iter().flatten()
     }
 }

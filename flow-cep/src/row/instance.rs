@@ -1,6 +1,7 @@
 //! A running select: its windows, pattern, subqueries, groups and output clause, for one partition of its context.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -9,14 +10,15 @@ use crate::plan::{
     CatalogId, Context, FilterPlan, OutputDelay, OutputMoment, OutputPlan, ResultKind, SelectPlan, SourcePlan,
     SubqueryPlan,
 };
+use crate::row::WHOLE;
 use crate::row::context::{Partition, fixed_columns};
-use crate::row::event::{Event, EventRef, Row, Shape};
+use crate::row::event::{Event, EventRef, Part, Row, Shape};
 use crate::row::join::{JoinPlan, JoinState, rows_of};
 use crate::row::named::Shared;
-use crate::row::pattern::{Matching, Pattern, PatternState};
+use crate::row::pattern::{Matching, Pattern, PatternState, Tags};
 use crate::row::recognize::{Recognizer, RecognizerState};
 use crate::row::result::{Processing, ResultRow, ResultState, Results, holds};
-use crate::row::scope::{Behind, Env, PairScope, RowScope};
+use crate::row::scope::{Behind, Env, PairScope, RowScope, whole};
 use crate::row::subquery::{Subquery, drop_looked_up};
 use crate::row::visit::{of_select, visit};
 use crate::row::window::{Change, Moment, Window};
@@ -309,6 +311,10 @@ impl Instance {
             born_by,
             refused_rows: 0,
         };
+        for (subquery, plan) in instance.subqueries.iter_mut().zip(&plan.subqueries) {
+            let plain = Env::plain(world.now_ms, world.shapes, world.shared, instance.partition.as_ref());
+            subquery.follow(plan, &plain);
+        }
         for stream in 0..select.patterns.len() {
             let Some(pattern) = &select.patterns[stream] else {
                 continue;
@@ -436,12 +442,21 @@ impl Instance {
             changes.resize_with(self.windows.len(), Change::default);
             let mut any = false;
             for (stream, change) in changes.iter_mut().enumerate() {
-                if let SourcePlan::Events(filter) = &select.plan.streams[stream].source
-                    && event_passes(filter, event_type, event, self.env(select, world))
-                {
-                    let row = Row::One(event.clone());
-                    self.enter_window(select, stream, &row, world, change);
-                    any = true;
+                match &select.plan.streams[stream].source {
+                    SourcePlan::Events(filter) if event_passes(filter, event_type, event, self.env(select, world)) => {
+                        let row = Row::One(event.clone());
+                        self.enter_window(select, stream, &row, world, change);
+                        any = true;
+                    }
+                    SourcePlan::Pattern(_) => {
+                        let mut state = self.patterns[stream].take();
+                        if let (Some(state), Some(pattern)) = (&mut state, &select.patterns[stream]) {
+                            state.event(self.matching(select, pattern, world), event_type, event);
+                        }
+                        self.patterns[stream] = state;
+                        any |= self.join_matches(select, stream, world, change);
+                    }
+                    _ => {}
                 }
             }
             if any {
@@ -465,14 +480,49 @@ impl Instance {
         }
     }
 
-    fn take_matches(&mut self, select: &Select, stream: usize, world: World<'_>, sink: &mut Sink) {
+    /// The matches of a stream's pattern since the last call.
+    fn matches(&mut self, select: &Select, stream: usize, world: World<'_>) -> Vec<Tags> {
         let mut state = self.patterns[stream].take();
         let matches = match (&mut state, &select.patterns[stream]) {
             (Some(state), Some(pattern)) => state.take_matches(self.matching(select, pattern, world)),
             _ => Vec::new(),
         };
         self.patterns[stream] = state;
-        for tags in matches {
+        matches
+    }
+
+    /// Takes the matches of a pattern into its stream of a join, each as an event that has the tags' events as values.
+    fn join_matches(&mut self, select: &Select, stream: usize, world: World<'_>, change: &mut Change) -> bool {
+        let matches = self.matches(select, stream, world);
+        for tags in &matches {
+            self.next_match += 1;
+            let env = self.env(select, world);
+            let values = tags.iter().map(|part| match part {
+                Part::None => Value::Null,
+                Part::One(event) => whole(&env, event),
+                Part::Many(events) => Value::List(events.iter().map(|event| whole(&env, event)).collect()),
+            });
+            let row = Row::One(Arc::new(Event {
+                // The numbers of matches and of events are apart.
+                id: u64::MAX - self.next_match,
+                shape: WHOLE,
+                values: values.collect(),
+            }));
+            self.enter_window(select, stream, &row, world, change);
+        }
+        !matches.is_empty()
+    }
+
+    fn take_matches(&mut self, select: &Select, stream: usize, world: World<'_>, sink: &mut Sink) {
+        if select.join.is_some() {
+            let mut changes: Vec<Change> = Vec::new();
+            changes.resize_with(self.windows.len(), Change::default);
+            if self.join_matches(select, stream, world, &mut changes[stream]) {
+                self.joined(select, &changes, world, sink);
+            }
+            return;
+        }
+        for tags in self.matches(select, stream, world) {
             self.next_match += 1;
             let row = Row::Parts(self.next_match, tags);
             self.arrive(select, &row, world, sink);
@@ -533,6 +583,10 @@ impl Instance {
         world: World<'_>,
         sink: &mut Sink,
     ) {
+        for (subquery, plan) in self.subqueries.iter_mut().zip(&select.plan.subqueries) {
+            let plain = Env::plain(world.now_ms, world.shapes, world.shared, self.partition.as_ref());
+            subquery.window_changed(plan, named, new, old, &plain);
+        }
         let mut changes: Vec<Change> = Vec::new();
         changes.resize_with(self.windows.len(), Change::default);
         for (stream, change) in changes.iter_mut().enumerate() {
@@ -897,13 +951,6 @@ impl Instance {
     pub(crate) fn fire(&mut self, select: &Select, world: World<'_>, sink: &mut Sink) {
         let now = world.now_ms;
         let is_due = |due: Option<i64>| due.is_some_and(|due| due <= now);
-        for at in 0..self.subqueries.len() {
-            if is_due(self.subqueries[at].window.as_ref().and_then(Window::due)) {
-                let plain = Env::plain(now, world.shapes, world.shared, self.partition.as_ref());
-                let plan: &SubqueryPlan = &select.plan.subqueries[at];
-                self.subqueries[at].fire(plan, &plain);
-            }
-        }
         if select.join.is_some() {
             // A join is made when all timers of the instant have fired, output included.
             self.fire_output(select, world, sink);
@@ -922,6 +969,13 @@ impl Instance {
                 self.joined(select, &changes, world, sink);
             } else if let Some(change) = changes.first() {
                 self.pass(select, &change.new, &change.old, world, sink);
+            }
+        }
+        for at in 0..self.subqueries.len() {
+            if is_due(self.subqueries[at].window.as_ref().and_then(Window::due)) {
+                let plain = Env::plain(now, world.shapes, world.shared, self.partition.as_ref());
+                let plan: &SubqueryPlan = &select.plan.subqueries[at];
+                self.subqueries[at].fire(plan, &plain);
             }
         }
         for stream in 0..self.patterns.len() {

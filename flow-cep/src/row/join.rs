@@ -28,6 +28,8 @@ struct Step {
     stream: usize,
     /// The index of the stream, and what is looked up in it, over the streams before.
     index: Option<(usize, Vec<Expr>)>,
+    /// Equalities of a table's row with those before, which may name its key.
+    table: Option<(usize, Vec<(Expr, Expr)>)>,
     /// Whether the row goes on without one.
     optional: bool,
     /// Conditions of outer joins that can be tested from here on.
@@ -137,9 +139,20 @@ impl JoinPlan {
                     })
                     .cloned()
                     .collect();
+                let table = match &plan.streams[stream].source {
+                    SourcePlan::Table { table, .. } if !lookups.is_empty() => Some((
+                        *table,
+                        lookups
+                            .iter()
+                            .map(|(_, own, _, other)| ((*own).clone(), (*other).clone()))
+                            .collect(),
+                    )),
+                    _ => None,
+                };
                 order.push(Step {
                     stream,
                     index,
+                    table,
                     optional: !required[stream],
                     conditions,
                 });
@@ -254,7 +267,16 @@ impl JoinState {
                     .map(|index| index.get(&key).cloned().collect())
                     .unwrap_or_default()
             }
-            None => rows_of(env, windows, step.stream),
+            None => {
+                let keyed = step.table.as_ref().and_then(|(table, equal)| {
+                    let equal: Vec<(&Expr, &Expr)> = equal.iter().map(|(own, other)| (own, other)).collect();
+                    env.shared.look_up_table(*table, &equal, &scope)
+                });
+                match keyed {
+                    Some(row) => row.into_iter().filter(|row| passes(env, step.stream, row)).collect(),
+                    None => rows_of(env, windows, step.stream),
+                }
+            }
         };
         let mut found = false;
         for candidate in candidates {
@@ -295,6 +317,18 @@ fn identity(parts: &[Part]) -> u64 {
     hash
 }
 
+/// Whether a row passes the filter of its stream.
+fn passes(env: Env<'_>, stream: usize, row: &Row) -> bool {
+    let conditions = match env.streams.get(stream).map(|plan| &plan.source) {
+        Some(SourcePlan::NamedWindow { conditions, .. } | SourcePlan::Table { conditions, .. }) => {
+            conditions.as_slice()
+        }
+        _ => &[],
+    };
+    let scope = RowScope::of(env, row);
+    conditions.iter().all(|condition| condition.eval(&scope).is_true())
+}
+
 /// All rows of a stream.
 pub(crate) fn rows_of(env: Env<'_>, windows: &[Option<Window>], stream: usize) -> Vec<Row> {
     if let Some(Some(window)) = windows.get(stream) {
@@ -303,22 +337,18 @@ pub(crate) fn rows_of(env: Env<'_>, windows: &[Option<Window>], stream: usize) -
     let Some(plan) = env.streams.get(stream) else {
         return Vec::new();
     };
-    let passes = |conditions: &[Expr], row: &Row| {
-        let scope = RowScope::of(env, row);
-        conditions.iter().all(|condition| condition.eval(&scope).is_true())
-    };
     match &plan.source {
-        SourcePlan::NamedWindow { window, conditions } => env
+        SourcePlan::NamedWindow { window, .. } => env
             .shared
             .window_rows(*window)
-            .filter(|row| passes(conditions, row))
+            .filter(|row| passes(env, stream, row))
             .cloned()
             .collect(),
-        SourcePlan::Table { table, conditions } => env
+        SourcePlan::Table { table, .. } => env
             .shared
             .table_rows(&env, *table)
             .into_iter()
-            .filter(|row| passes(conditions, row))
+            .filter(|row| passes(env, stream, row))
             .collect(),
         SourcePlan::Events(_) | SourcePlan::Pattern(_) => Vec::new(),
     }

@@ -14,6 +14,7 @@ pub(crate) mod index;
 pub(crate) mod instance;
 pub(crate) mod join;
 pub(crate) mod named;
+mod order;
 pub(crate) mod pattern;
 pub(crate) mod recognize;
 pub(crate) mod result;

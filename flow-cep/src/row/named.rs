@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::expr::Aggregate;
+use crate::expr::{Aggregate, Expr, Node};
 use crate::plan::{Catalog, CatalogId};
 use crate::row::KeyMap;
 use crate::row::aggregate::Group;
 use crate::row::event::{Event, Row};
-use crate::row::scope::Env;
+use crate::row::index::{Index, key_in};
+use crate::row::scope::{Behind, Env, PairScope};
 use crate::row::window::Window;
 use crate::value::Value;
 
@@ -21,6 +22,27 @@ pub(crate) struct Shared {
     /// The tables.
     pub(crate) tables: Vec<Table>,
     variables: Vec<Value>,
+    #[serde(skip)]
+    indexes: Vec<WindowIndex>,
+}
+
+/// The rows of a named window by some expressions over them, for those that look them up.
+#[derive(Debug)]
+struct WindowIndex {
+    window: CatalogId,
+    keys: Vec<Expr>,
+    rows: Index,
+}
+
+/// The key of a window's row.
+fn index_key(keys: &[Expr], row: &Row, env: Env<'_>) -> Value {
+    let scope = PairScope {
+        env,
+        event: row.event(0).map(|event| &**event),
+        behind: Behind::Nothing,
+        group: None,
+    };
+    key_in(keys.iter(), &scope)
 }
 
 /// A table.
@@ -30,6 +52,9 @@ pub(crate) struct Table {
     pub(crate) rows: KeyMap<Value, TableRow>,
     #[serde(skip)]
     aggregates: Vec<Aggregate>,
+    /// The columns of the primary key.
+    #[serde(skip)]
+    keys: Vec<usize>,
     /// For each column its place among the aggregates, or none for a plain one.
     #[serde(skip)]
     places: Vec<Option<usize>>,
@@ -61,6 +86,7 @@ impl Shared {
                 .map(|_| Table {
                     rows: KeyMap::default(),
                     aggregates: Vec::new(),
+                    keys: Vec::new(),
                     places: Vec::new(),
                     next: 0,
                 })
@@ -70,6 +96,7 @@ impl Shared {
                 .iter()
                 .map(|variable| variable.value.clone())
                 .collect(),
+            indexes: Vec::new(),
         };
         shared.attach(catalog);
         shared
@@ -80,6 +107,7 @@ impl Shared {
         for (table, plan) in self.tables.iter_mut().zip(&catalog.tables) {
             table.aggregates.clear();
             table.places.clear();
+            table.keys.clone_from(&plan.keys);
             for column in &plan.columns {
                 table.places.push(column.aggregate.as_ref().map(|aggregate| {
                     table.aggregates.push(aggregate.clone());
@@ -87,6 +115,92 @@ impl Shared {
                 }));
             }
         }
+    }
+
+    /// Lets the rows of a named window be looked up by the inner sides of equalities.
+    pub(crate) fn index_window(&mut self, window: CatalogId, equal: &[(Expr, Expr)]) {
+        let keys: Vec<Expr> = equal.iter().map(|(own, _)| own.clone()).collect();
+        let known = |index: &WindowIndex| index.window == window && index.keys == keys;
+        if !keys.is_empty() && !self.indexes.iter().any(known) {
+            self.indexes.push(WindowIndex {
+                window,
+                keys,
+                rows: Index::default(),
+            });
+        }
+    }
+
+    /// Makes the indexes of a restored state's windows, in the manner of another.
+    pub(crate) fn restore_indexes(&mut self, from: Self, shapes: &[crate::row::event::Shape], now_ms: i64) {
+        let mut indexes = from.indexes;
+        for index in &mut indexes {
+            index.rows = Index::default();
+            let env = Env::plain(now_ms, shapes, self, None);
+            for row in self.window_rows(index.window) {
+                index.rows.insert(index_key(&index.keys, row, env), row);
+            }
+        }
+        self.indexes = indexes;
+    }
+
+    /// Takes a named window's change into its indexes.
+    pub(crate) fn absorb(
+        &mut self,
+        window: CatalogId,
+        (new, old): (&[Row], &[Row]),
+        shapes: &[crate::row::event::Shape],
+        now_ms: i64,
+    ) {
+        let mut indexes = std::mem::take(&mut self.indexes);
+        let env = Env::plain(now_ms, shapes, self, None);
+        for index in indexes.iter_mut().filter(|index| index.window == window) {
+            for row in new {
+                index.rows.insert(index_key(&index.keys, row, env), row);
+            }
+            for row in old {
+                index.rows.remove(index_key(&index.keys, row, env), row);
+            }
+        }
+        self.indexes = indexes;
+    }
+
+    /// The rows of a named window that may meet equalities, in a scope of their outer sides: none if no index is of use.
+    pub(crate) fn look_up_window<'s>(
+        &'s self,
+        window: CatalogId,
+        equal: &[(Expr, Expr)],
+        scope: &dyn crate::expr::Scope,
+    ) -> Option<impl Iterator<Item = &'s Row> + use<'s>> {
+        let keys = || equal.iter().map(|(own, _)| own);
+        let index = self
+            .indexes
+            .iter()
+            .find(|index| index.window == window && index.keys.iter().eq(keys()))?;
+        let key = key_in(equal.iter().map(|(_, other)| other), scope);
+        Some(index.rows.get(&key))
+    }
+
+    /// The row of a table that may meet equalities: none if they do not name all of its key. Each is a column's
+    /// expression over the table's row and what it is to equal.
+    pub(crate) fn look_up_table(
+        &self,
+        table: CatalogId,
+        equal: &[(&Expr, &Expr)],
+        scope: &dyn crate::expr::Scope,
+    ) -> Option<Option<Row>> {
+        let table = self.tables.get(table)?;
+        if table.keys.is_empty() {
+            return None;
+        }
+        let of = |key: &usize| {
+            equal
+                .iter()
+                .find(|(own, _)| matches!(own.node, Node::Column { column, .. } if column == *key))
+                .map(|(_, other)| other.eval(scope))
+        };
+        let keys: Option<Vec<Value>> = table.keys.iter().map(of).collect();
+        let found = table.rows.get(&table_key(&keys?));
+        Some(found.map(|row| Row::One(Arc::new(table.event(row)))))
     }
 
     /// The rows of a named window.

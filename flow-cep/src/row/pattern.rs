@@ -95,7 +95,7 @@ enum Kind {
     /// Where it is indexed.
     Filter(Option<Value>),
     Every(Vec<StateId>),
-    EveryDistinct(Vec<(StateId, KeyMap<Value, i64>)>),
+    EveryDistinct(Vec<(StateId, Seen)>),
     FollowedBy(BTreeMap<StateId, usize>),
     /// The active child and the matches of each place; no matches once it has ended.
     And(Vec<Option<StateId>>, Vec<Vec<Tags>>),
@@ -114,6 +114,32 @@ enum Kind {
         count: u64,
         events: Vec<Vec<EventRef>>,
     },
+}
+
+/// The keys that an `every-distinct` has seen, until when each counts.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Seen {
+    until: KeyMap<Value, i64>,
+    /// After how many more keys those that no longer count are forgotten.
+    patience: usize,
+}
+
+impl Seen {
+    /// Whether the key is new at this time; if so it is kept, unless there are too many.
+    fn is_new(&mut self, key: Value, now: i64, expiry_ms: Option<i64>, limit: usize) -> bool {
+        if self.until.get(&key).is_some_and(|until| *until > now) {
+            return false;
+        }
+        if self.patience == 0 {
+            self.until.retain(|_, until| *until > now);
+            self.patience = self.until.len().max(64);
+        }
+        self.patience -= 1;
+        if self.until.len() < limit || self.until.contains_key(&key) {
+            self.until.insert(key, expiry_ms.map_or(i64::MAX, |ms| now + ms));
+        }
+        true
+    }
 }
 
 /// The states of a pattern.
@@ -566,7 +592,7 @@ impl PatternState {
     }
 
     /// Starts what a repetition repeats; what is true at once is ended again.
-    fn repeat(&mut self, m: Matching<'_>, id: StateId, inner: NodeId, tags: &Tags, keys: Option<KeyMap<Value, i64>>) {
+    fn repeat(&mut self, m: Matching<'_>, id: StateId, inner: NodeId, tags: &Tags, keys: Option<Seen>) {
         if self.states.len() >= m.max_states {
             self.refused += 1;
             return;
@@ -693,16 +719,10 @@ impl PatternState {
                 };
                 let now = m.env.now_ms;
                 let mut seen_before = false;
-                let mut carried = KeyMap::default();
+                let mut carried = Seen::default();
                 if let Some(at) = children.iter().position(|(child, _)| *child == from) {
                     let seen = &mut children[at].1;
-                    if expiry_ms.is_some() {
-                        seen.retain(|_, until| *until > now);
-                    }
-                    seen_before = seen.contains_key(&key);
-                    if !seen_before && seen.len() < m.max_states {
-                        seen.insert(key, expiry_ms.map_or(i64::MAX, |ms| now + ms));
-                    }
+                    seen_before = !seen.is_new(key, now, *expiry_ms, m.max_states);
                     if ended {
                         carried = children.remove(at).1;
                     } else if !matches!(m.pattern.nodes[*inner], Node::Filter { .. }) {

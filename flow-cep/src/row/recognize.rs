@@ -74,7 +74,8 @@ struct PartitionState {
 pub(crate) struct RecognizerState {
     partitions: KeyMap<Value, PartitionState>,
     sequence: u64,
-    due: BTreeMap<i64, u64>,
+    /// When intervals end, and of which partitions.
+    due: BTreeMap<i64, Vec<Value>>,
     results: u64,
     refused: u64,
 }
@@ -280,7 +281,7 @@ impl RecognizerState {
     ) -> Vec<Row> {
         if !old.is_empty() {
             let gone: HashSet<u64> = old.iter().map(Row::id).collect();
-            let keys: Vec<Value> = old.iter().map(|row| key(recognizer, env, row)).collect();
+            let keys: indexmap::IndexSet<Value> = old.iter().map(|row| key(recognizer, env, row)).collect();
             for key in keys {
                 if let Some(partition) = self.partitions.get_mut(&key) {
                     let whole = |rows: &Rows| rows.iter().all(|(_, event)| !gone.contains(&event.id));
@@ -367,7 +368,10 @@ impl RecognizerState {
                         self.refused += 1;
                     } else {
                         if let (true, Some(interval)) = (partial.rows.is_empty(), plan.interval_ms) {
-                            *self.due.entry(partial.begin_ms + interval).or_insert(0) += 1;
+                            let keys = self.due.entry(partial.begin_ms + interval).or_default();
+                            if keys.last() != Some(&key) {
+                                keys.push(key.clone());
+                            }
                         }
                         next.push(Partial {
                             begin: partial.begin,
@@ -377,7 +381,10 @@ impl RecognizerState {
                         });
                     }
                 } else if let (true, Some(interval)) = (partial.rows.is_empty() && *ends, plan.interval_ms) {
-                    *self.due.entry(partial.begin_ms + interval).or_insert(0) += 1;
+                    let keys = self.due.entry(partial.begin_ms + interval).or_default();
+                    if keys.last() != Some(&key) {
+                        keys.push(key.clone());
+                    }
                 }
             }
         }
@@ -457,13 +464,14 @@ impl RecognizerState {
         let Some(interval) = recognizer.plan.interval_ms else {
             return results;
         };
-        if self.due().is_none_or(|due| due > env.now_ms) {
-            return results;
-        }
+        let mut keys = indexmap::IndexSet::new();
         while self.due().is_some_and(|due| due <= env.now_ms) {
-            self.due.pop_first();
+            keys.extend(self.due.pop_first().into_iter().flat_map(|(_, keys)| keys));
         }
-        for state in self.partitions.values_mut() {
+        for key in keys {
+            let Some(state) = self.partitions.get_mut(&key) else {
+                continue;
+            };
             let over = |begin_ms: i64| begin_ms + interval <= env.now_ms;
             let (mut found, waiting) = state
                 .waiting
@@ -472,6 +480,9 @@ impl RecognizerState {
             state.waiting = waiting;
             longest_first(&mut found);
             Self::report(recognizer, env, state, found, &mut self.results, &mut results);
+            if state.is_empty() {
+                self.partitions.swap_remove(&key);
+            }
         }
         results
     }

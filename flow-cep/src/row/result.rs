@@ -646,8 +646,9 @@ impl ResultState {
                     p.emit(Some(row), Some(&self.all), true, &mut result);
                 }
             }
-            ResultKind::RowPerGroup if p.bounded && p.plan.limit.is_some() && p.plan.order_by.is_empty() => {
-                // Which groups are within the limit is a matter of their first rows.
+            ResultKind::RowPerGroup if p.bounded && (p.plan.limit.is_some() || !p.plan.order_by.is_empty()) => {
+                // Which groups are within the limit, and how those that are equal by the order stand, is a matter of
+                // their first rows.
                 let mut seen = indexmap::IndexSet::<Value>::new();
                 for row in rows {
                     let key = p.key(row);

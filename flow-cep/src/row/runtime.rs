@@ -15,6 +15,7 @@ use crate::row::context::{ContextRuntime, ContextState, Partition, PartitionId, 
 use crate::row::event::{Event, EventRef, Row, Shape};
 use crate::row::instance::{Instance, Select, Sink, World};
 use crate::row::named::{Shared, table_key};
+use crate::row::order::{Listener, order};
 use crate::row::result::{ResultRow, Results};
 use crate::row::scope::{Env, RowScope};
 use crate::row::trigger::{Effect, On, OnInstance};
@@ -55,6 +56,23 @@ struct Statement {
     sink: Sink,
 }
 
+impl Statement {
+    /// What it listens to.
+    fn listener(&self, statement: usize) -> Listener<'_> {
+        let (streams, subqueries) = match &self.kind {
+            Kind::Select(select) => (select.plan.streams.iter().collect(), select.plan.subqueries.as_slice()),
+            Kind::On(on) => (vec![&on.plan.trigger], on.plan.subqueries.as_slice()),
+            Kind::Definition => (Vec::new(), &[][..]),
+        };
+        Listener {
+            statement,
+            streams,
+            subqueries,
+            context: self.context,
+        }
+    }
+}
+
 /// What a checkpoint keeps of a statement.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct StatementState {
@@ -71,10 +89,12 @@ enum Target {
 }
 
 /// What statements have inserted and is yet to be processed.
-#[derive(Debug)]
-enum Inserted {
-    Event(CatalogId, EventRef),
-    WindowRow(CatalogId, Vec<Value>),
+#[derive(Debug, Default)]
+struct Inserted {
+    /// Rows for named windows, which go before events.
+    rows: VecDeque<(CatalogId, Vec<Value>)>,
+    /// Events.
+    events: VecDeque<(CatalogId, EventRef)>,
 }
 
 /// The runtime.
@@ -99,8 +119,9 @@ pub(crate) struct Runtime {
     timers: BinaryHeap<Reverse<(i64, Target)>>,
     context_scheduled: Vec<Option<i64>>,
     window_scheduled: Vec<Option<i64>>,
-    queue: VecDeque<Inserted>,
-    window_changes: VecDeque<(CatalogId, Vec<Row>, Vec<Row>)>,
+    queue: Inserted,
+    /// Changes of named windows of which those that read them have yet to learn.
+    window_changes: Vec<(CatalogId, Vec<Row>, Vec<Row>)>,
     deliveries: VecDeque<RowDelivery>,
     /// Statements with results to deliver, in the order of their first.
     touched: Vec<usize>,
@@ -227,7 +248,10 @@ impl Runtime {
             types.sort_unstable();
             types.dedup();
             let streams: Vec<&StreamPlan> = match &kind {
-                Kind::Select(select) => select.plan.streams.iter().collect(),
+                Kind::Select(select) => {
+                    let subqueries = select.plan.subqueries.iter().map(|subquery| &subquery.stream);
+                    select.plan.streams.iter().chain(subqueries).collect()
+                }
                 Kind::On(on) => vec![&on.plan.trigger],
                 Kind::Definition => Vec::new(),
             };
@@ -275,6 +299,11 @@ impl Runtime {
                 }
             }
         }
+        for (event_type, listeners) in listeners.iter_mut().enumerate() {
+            let described: Vec<Listener<'_>> = listeners.iter().map(|at| statements[*at].listener(*at)).collect();
+            let order = order(&catalog, event_type, &described);
+            *listeners = order;
+        }
         let states = plans.iter().map(|_| StatementState::default()).collect();
         let types = catalog.event_types.len();
         let mut runtime = Self {
@@ -294,15 +323,37 @@ impl Runtime {
             now_ms,
             next_event: 0,
             timers: BinaryHeap::new(),
-            queue: VecDeque::new(),
-            window_changes: VecDeque::new(),
+            queue: Inserted::default(),
+            window_changes: Vec::new(),
             deliveries: VecDeque::new(),
             touched: Vec::new(),
             routed: Vec::new(),
             spare: vec![None; types],
         };
+        runtime.index_windows();
         runtime.begin(&used_contexts);
         runtime
+    }
+
+    /// Makes the indexes of named windows that subqueries and on-triggers look rows up by.
+    fn index_windows(&mut self) {
+        for statement in &self.statements {
+            let subqueries = match &statement.kind {
+                Kind::Select(select) => &select.plan.subqueries,
+                Kind::On(on) => {
+                    if let Some(InsertTarget::Window(window)) = on.plan.target {
+                        self.shared.index_window(window, &on.plan.equal);
+                    }
+                    &on.plan.subqueries
+                }
+                Kind::Definition => continue,
+            };
+            for subquery in subqueries {
+                if let SourcePlan::NamedWindow { window, .. } = &subquery.stream.source {
+                    self.shared.index_window(*window, &subquery.equal);
+                }
+            }
+        }
     }
 
     fn begin(&mut self, used_contexts: &[bool]) {
@@ -494,7 +545,8 @@ impl Runtime {
                     break;
                 }
                 self.timers.pop();
-                if self.scheduled(target) == Some(time) && !targets.contains(&target) {
+                // What has been set twice for one time stands twice in a row.
+                if self.scheduled(target) == Some(time) && targets.last() != Some(&target) {
                     targets.push(target);
                 }
             }
@@ -698,10 +750,15 @@ impl Runtime {
     fn effect(&mut self, target: Option<InsertTarget>, effect: Effect) {
         match (effect, target) {
             (Effect::Set(variable, value), _) => self.shared.set_variable(variable, value),
+            // A merge inserts into what it acts on at once, elsewhere as `insert into` does.
+            (Effect::Insert(InsertTarget::Window(window), values), Some(InsertTarget::Window(own)))
+                if window == own =>
+            {
+                self.insert_into_window(window, values, Vec::new());
+            }
             (Effect::Insert(target, values), _) => self.insert(target, values),
             (Effect::Remove(rows), Some(InsertTarget::Window(window))) => {
-                let gone: std::collections::HashSet<u64> = rows.iter().map(Row::id).collect();
-                self.shared.windows[window].remove(&self.catalog.windows[window].window, &|id| gone.contains(&id));
+                self.remove_from_window(window, &rows);
                 let change = Change {
                     updated: true,
                     new: Vec::new(),
@@ -720,9 +777,7 @@ impl Runtime {
             }
             (Effect::Replace(rows), Some(InsertTarget::Window(window))) => {
                 for (row, values) in rows {
-                    let id = row.id();
-                    let plan = &self.catalog.windows[window].window;
-                    self.shared.windows[window].remove(plan, &|other| other == id);
+                    self.remove_from_window(window, std::slice::from_ref(&row));
                     self.insert_into_window(window, values, vec![row]);
                 }
             }
@@ -751,9 +806,9 @@ impl Runtime {
                     shape: WHOLE,
                     values: values.into(),
                 });
-                self.queue.push_back(Inserted::Event(event_type, event));
+                self.queue.events.push_back((event_type, event));
             }
-            InsertTarget::Window(window) => self.queue.push_back(Inserted::WindowRow(window, values)),
+            InsertTarget::Window(window) => self.queue.rows.push_back((window, values)),
             InsertTarget::Table(table) => {
                 let keys: Vec<(usize, Value)> = self.catalog.tables[table]
                     .keys
@@ -766,6 +821,20 @@ impl Runtime {
                 }
             }
         }
+    }
+
+    /// Takes rows out of a named window.
+    fn remove_from_window(&mut self, window: CatalogId, gone: &[Row]) {
+        // The window is taken out while its expressions look at the rest of what is shared.
+        let plan = &self.catalog.windows[window].window;
+        let mut rows = std::mem::replace(&mut self.shared.windows[window], Window::new(plan, self.now_ms));
+        let env = Env::plain(self.now_ms, &self.shapes, &self.shared, None);
+        let moment = Moment {
+            now_ms: self.now_ms,
+            eval: &|expr, row| expr.eval(&RowScope::of(env, row)),
+        };
+        rows.remove(plan, gone, &moment);
+        self.shared.windows[window] = rows;
     }
 
     fn insert_into_window(&mut self, window: CatalogId, values: Vec<Value>, replaced: Vec<Row>) {
@@ -799,6 +868,8 @@ impl Runtime {
         if !change.updated {
             return;
         }
+        self.shared
+            .absorb(window, (&change.new, &change.old), &self.shapes, self.now_ms);
         if let Some(maker) = self.window_makers[window] {
             self.statements[maker]
                 .sink
@@ -806,22 +877,44 @@ impl Runtime {
                 .push(Results::whole(&change.new, &change.old));
             self.touch(maker);
         }
-        self.window_changes.push_back((window, change.new, change.old));
+        match self.window_changes.iter_mut().find(|(changed, ..)| *changed == window) {
+            Some((_, new, old)) => {
+                new.extend(change.new);
+                old.extend(change.old);
+            }
+            None => self.window_changes.push((window, change.new, change.old)),
+        }
     }
 
-    /// Delivers what has come about, then lets the inserted events be processed one after the other.
+    /// Delivers what has come about, then lets what has been inserted be processed: rows for named windows first, events one
+    /// after the other.
     fn dispatch(&mut self) {
+        self.deliver();
+        if self.queue.rows.is_empty() {
+            self.tell_of_windows();
+        }
         loop {
-            self.deliver();
-            if let Some((window, new, old)) = self.window_changes.pop_front() {
-                self.tell_of_window(window, &new, &old);
-            } else {
-                match self.queue.pop_front() {
-                    Some(Inserted::Event(event_type, event)) => self.process(event_type, &event),
-                    Some(Inserted::WindowRow(window, values)) => self.insert_into_window(window, values, Vec::new()),
-                    None => return,
-                }
+            while let Some((window, values)) = self.queue.rows.pop_front() {
+                self.insert_into_window(window, values, Vec::new());
+                self.deliver();
+                self.tell_of_windows();
             }
+            let Some((event_type, event)) = self.queue.events.pop_front() else {
+                return;
+            };
+            self.process(event_type, &event);
+            self.deliver();
+            self.tell_of_windows();
+        }
+    }
+
+    /// Lets those that read named windows learn of the changes, of one window all at once.
+    fn tell_of_windows(&mut self) {
+        while !self.window_changes.is_empty() {
+            for (window, new, old) in std::mem::take(&mut self.window_changes) {
+                self.tell_of_window(window, &new, &old);
+            }
+            self.deliver();
         }
     }
 
@@ -951,8 +1044,9 @@ impl Runtime {
         {
             return Err(postcard::Error::DeserializeBadEncoding);
         }
-        self.shared = restored.shared;
+        let before = std::mem::replace(&mut self.shared, restored.shared);
         self.shared.attach(&self.catalog);
+        self.shared.restore_indexes(before, &self.shapes, restored.now_ms);
         for (context, state) in self.contexts.iter_mut().zip(restored.contexts) {
             context.restore(state);
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{Expr, Node, Scope};
-use crate::plan::{SourcePlan, SubqueryPlan};
+use crate::plan::{CatalogId, SourcePlan, SubqueryPlan};
 use crate::row::KeyMap;
 use crate::row::aggregate::{Group, Movement};
 use crate::row::event::Row;
@@ -25,6 +25,8 @@ pub(crate) struct Subquery {
     group: Group,
     values: KeyMap<Value, u64>,
     row_count: u64,
+    /// Whether it is told of the changes of its named window.
+    follows: bool,
 }
 
 fn pair<'s>(env: &Env<'s>, row: &'s Row, behind: Behind<'s>) -> PairScope<'s> {
@@ -32,6 +34,16 @@ fn pair<'s>(env: &Env<'s>, row: &'s Row, behind: Behind<'s>) -> PairScope<'s> {
         env: *env,
         event: row.event(0).map(|event| &**event),
         behind,
+        group: None,
+    }
+}
+
+/// The statement around a subquery, for the outer sides of equalities, which do not speak of stream 0.
+fn outside<'s>(env: &Env<'s>, outer: &'s dyn Scope) -> PairScope<'s> {
+    PairScope {
+        env: *env,
+        event: None,
+        behind: Behind::Outer(outer),
         group: None,
     }
 }
@@ -80,6 +92,7 @@ impl Subquery {
             group: Group::new(&plan.aggregates),
             values: KeyMap::default(),
             row_count: 0,
+            follows: false,
         }
     }
 
@@ -166,7 +179,45 @@ impl Subquery {
 
     /// Whether its answer is kept up as rows come and go.
     fn incremental(&self, plan: &SubqueryPlan) -> bool {
-        self.window.is_some() && !plan.correlated && plan.group_by.is_empty()
+        !plan.correlated
+            && plan.group_by.is_empty()
+            && (self.window.is_some() || self.follows && matches!(plan.stream.source, SourcePlan::NamedWindow { .. }))
+    }
+
+    /// Takes up the rows that a named window has, to follow its changes from now on.
+    pub(crate) fn follow(&mut self, plan: &SubqueryPlan, env: &Env<'_>) {
+        if let SourcePlan::NamedWindow { window, .. } = &plan.stream.source {
+            self.follows = true;
+            let rows: Vec<Row> = env.shared.window_rows(*window).cloned().collect();
+            self.window_changed(plan, *window, &rows, &[], env);
+        }
+    }
+
+    /// A named window has changed.
+    pub(crate) fn window_changed(
+        &mut self,
+        plan: &SubqueryPlan,
+        named: CatalogId,
+        new: &[Row],
+        old: &[Row],
+        env: &Env<'_>,
+    ) {
+        let SourcePlan::NamedWindow { window, conditions } = &plan.stream.source else {
+            return;
+        };
+        if *window != named || plan.correlated || !self.follows {
+            return;
+        }
+        let passes = |row: &&Row| {
+            let scope = pair(env, row, Behind::Nothing);
+            conditions.iter().all(|condition| condition.eval(&scope).is_true())
+        };
+        let change = Change {
+            updated: true,
+            new: new.iter().filter(passes).cloned().collect(),
+            old: old.iter().filter(passes).cloned().collect(),
+        };
+        self.absorb(plan, &change, env);
     }
 
     /// Calls with each row that meets the condition, until told to stop.
@@ -185,14 +236,7 @@ impl Subquery {
         };
         match (&self.window, &plan.stream.source) {
             (Some(_), _) if !plan.equal.is_empty() => {
-                // The outer sides do not speak of stream 0.
-                let scope = PairScope {
-                    env: *env,
-                    event: None,
-                    behind: Behind::Outer(outer),
-                    group: None,
-                };
-                let key = key_in(plan.equal.iter().map(|(_, outer)| outer), &scope);
+                let key = key_in(plan.equal.iter().map(|(_, outer)| outer), &outside(env, outer));
                 for row in self.index.get(&key) {
                     if !test(row) {
                         return;
@@ -207,18 +251,33 @@ impl Subquery {
                 }
             }
             (None, SourcePlan::NamedWindow { window, conditions }) => {
-                for row in env.shared.window_rows(*window) {
+                let outside = outside(env, outer);
+                let mut go_on = |row: &Row| {
                     let scope = pair(env, row, Behind::Nothing);
-                    if conditions.iter().all(|condition| condition.eval(&scope).is_true()) && !test(row) {
-                        return;
+                    !conditions.iter().all(|condition| condition.eval(&scope).is_true()) || test(row)
+                };
+                match env.shared.look_up_window(*window, &plan.equal, &outside) {
+                    Some(mut rows) => {
+                        rows.all(&mut go_on);
+                    }
+                    None => {
+                        env.shared.window_rows(*window).all(&mut go_on);
                     }
                 }
             }
             (None, SourcePlan::Table { table, conditions }) => {
-                for row in env.shared.table_rows(env, *table) {
-                    let scope = pair(env, &row, Behind::Nothing);
-                    if conditions.iter().all(|condition| condition.eval(&scope).is_true()) && !test(&row) {
-                        return;
+                let outside = outside(env, outer);
+                let mut go_on = |row: &Row| {
+                    let scope = pair(env, row, Behind::Nothing);
+                    !conditions.iter().all(|condition| condition.eval(&scope).is_true()) || test(row)
+                };
+                let equal: Vec<(&Expr, &Expr)> = plan.equal.iter().map(|(own, other)| (own, other)).collect();
+                match env.shared.look_up_table(*table, &equal, &outside) {
+                    Some(row) => {
+                        row.iter().all(&mut go_on);
+                    }
+                    None => {
+                        env.shared.table_rows(env, *table).iter().all(&mut go_on);
                     }
                 }
             }

@@ -208,15 +208,21 @@ impl OnInstance {
                 condition.eval(&scope).is_true()
             })
         };
+        let outside = pair(env, None, trigger);
         match on.plan.target {
-            Some(InsertTarget::Window(window)) => world
-                .shared
-                .window_rows(window)
-                .filter(|row| holds(row))
-                .cloned()
-                .collect(),
+            Some(InsertTarget::Window(window)) => match world.shared.look_up_window(window, &on.plan.equal, &outside) {
+                Some(rows) => rows.filter(|row| holds(row)).cloned().collect(),
+                None => {
+                    let rows = world.shared.window_rows(window);
+                    rows.filter(|row| holds(row)).cloned().collect()
+                }
+            },
             Some(InsertTarget::Table(table)) => {
-                world.shared.table_rows(&env, table).into_iter().filter(holds).collect()
+                let equal: Vec<(&Expr, &Expr)> = on.plan.equal.iter().map(|(own, other)| (own, other)).collect();
+                match world.shared.look_up_table(table, &equal, &outside) {
+                    Some(row) => row.into_iter().filter(holds).collect(),
+                    None => world.shared.table_rows(&env, table).into_iter().filter(holds).collect(),
+                }
             }
             Some(InsertTarget::Events(_)) | None => Vec::new(),
         }
@@ -275,10 +281,21 @@ impl OnInstance {
                 sink.replaced_rows(&replaced);
                 vec![Effect::Replace(replaced)]
             }
-            OnActionPlan::Set(assignments) => assignments
-                .iter()
-                .map(|(variable, value)| Effect::Set(*variable, value.eval(&pair(env, None, trigger))))
-                .collect(),
+            OnActionPlan::Set(assignments) => {
+                let values: Vec<Value> = assignments
+                    .iter()
+                    .map(|(_, value)| value.eval(&pair(env, None, trigger)))
+                    .collect();
+                sink.results.push(Results {
+                    new: vec![ResultRow::plain(values.clone())],
+                    old: Vec::new(),
+                });
+                let variables = assignments.iter().map(|(variable, _)| *variable);
+                variables
+                    .zip(values)
+                    .map(|(variable, value)| Effect::Set(variable, value))
+                    .collect()
+            }
             OnActionPlan::Merge(clauses) => {
                 let candidates: Vec<Option<Row>> = if targets.is_empty() {
                     vec![None]

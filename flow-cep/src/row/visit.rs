@@ -280,7 +280,8 @@ pub(crate) fn expressions_of_context(context: &Context, see: &mut dyn FnMut(&Exp
             }
             end.iter().for_each(|point| of_point(point, see));
         }
-        ContextKind::StartEnd { start, end } => {
+        ContextKind::StartEnd { start, end, initiated } => {
+            initiated.iter().flatten().for_each(&mut *see);
             of_point(start, see);
             end.iter().for_each(|point| of_point(point, see));
         }

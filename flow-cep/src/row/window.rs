@@ -1,7 +1,7 @@
 //! Windows: which rows a stream keeps, and what enters and leaves them.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
@@ -445,19 +445,42 @@ impl Window {
     }
 
     /// Takes rows out, as a deletion from a named window does.
-    pub(crate) fn remove(&mut self, plan: &WindowPlan, gone: &dyn Fn(u64) -> bool) {
+    pub(crate) fn remove(&mut self, plan: &WindowPlan, gone: &[Row], moment: &Moment<'_>) {
+        let among = |row: &Row| gone.iter().any(|gone| gone.id() == row.id());
+        // Many are looked up by hash, few by their place: the rows of a queue are in the order of their numbers.
+        let many = (gone.len() > 16).then(|| gone.iter().map(Row::id).collect::<HashSet<u64>>());
         match self {
             Self::Queue { entries, due, .. } => {
-                entries.retain(|(_, row)| !gone(row.id()));
+                if let Some(gone) = many {
+                    entries.retain(|(_, row)| !gone.contains(&row.id()));
+                } else {
+                    for row in gone {
+                        if let Ok(at) = entries.binary_search_by_key(&row.id(), |(_, row)| row.id()) {
+                            entries.remove(at);
+                        }
+                    }
+                }
                 if let WindowPlan::Time(ms) = plan {
                     *due = entries.front().map(|(time, _)| time + ms);
                 }
             }
-            Self::Batch { current, .. } => current.retain(|row| !gone(row.id())),
-            Self::Keyed(rows) => rows.retain(|_, row| !gone(row.id())),
-            Self::Sorted(rows) => rows.retain(|entry| !gone(entry.row.id())),
+            Self::Batch { current, .. } => {
+                let gone: HashSet<u64> = gone.iter().map(Row::id).collect();
+                current.retain(|row| !gone.contains(&row.id()));
+            }
+            Self::Keyed(rows) => {
+                if let WindowPlan::Unique(keys) | WindowPlan::FirstUnique(keys) = plan {
+                    for row in gone {
+                        let key = moment.key(keys, row);
+                        if rows.get(&key).is_some_and(|held| held.id() == row.id()) {
+                            rows.swap_remove(&key);
+                        }
+                    }
+                }
+            }
+            Self::Sorted(rows) => rows.retain(|entry| !among(&entry.row)),
             Self::Ordered { rows, due } => {
-                rows.retain(|_, row| !gone(row.id()));
+                rows.retain(|_, row| !among(row));
                 *due = rows.first_key_value().map(|((time, _), _)| *time);
             }
         }

@@ -620,6 +620,15 @@ pub enum ContextKind {
         /// When it ends; without one it never does.
         end: Option<ContextPoint>,
     },
+    /// `initiated by [distinct(a, b)] .. terminated ..`: partitions that overlap.
+    Initiated {
+        /// One partition at a time for each of these keys.
+        distinct: Vec<Expr>,
+        /// When one begins.
+        start: ContextPoint,
+        /// When it ends; without one it never does.
+        end: Option<ContextPoint>,
+    },
     /// `coalesce by hash(a) from Flow, .. granularity n [preallocate]`.
     Hash {
         /// The hashed columns of each event type.

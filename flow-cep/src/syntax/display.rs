@@ -624,6 +624,21 @@ impl Display for CreateContext {
                 write!(f, "start {start}")?;
                 option(f, " end ", end.as_ref())
             }
+            ContextKind::Initiated { distinct, start, end } => {
+                f.write_str("initiated by ")?;
+                if !distinct.is_empty() {
+                    f.write_str("distinct(")?;
+                    comma(f, distinct)?;
+                    f.write_str(") ")?;
+                }
+                write!(f, "{start}")?;
+                match end {
+                    Some(end @ (ContextPoint::Filter { .. } | ContextPoint::Pattern(_))) => {
+                        write!(f, " terminated by {end}")
+                    }
+                    end => option(f, " terminated ", end.as_ref()),
+                }
+            }
             ContextKind::Hash {
                 streams,
                 granularity,

@@ -210,7 +210,11 @@ impl Parser<'_> {
                 })
             })?;
             if self.is_word("initiated") {
-                return Err(self.refuse_initiated());
+                return Err(Fault::unsupported(
+                    self.span(),
+                    "'initiated by' of a context by key",
+                    "put the condition into the filter, or use 'create context C initiated by distinct(key) ..'",
+                ));
             }
             let end = if self.take_word("terminated") {
                 self.take_word("by");
@@ -262,8 +266,25 @@ impl Parser<'_> {
                 categories,
                 from: self.filter()?,
             }
-        } else if self.is_word("initiated") {
-            return Err(self.refuse_initiated());
+        } else if self.take_word("initiated") {
+            self.take_word("by");
+            let distinct = if self.is_word("distinct") && self.is_symbol_at(1, "(") {
+                self.advance();
+                self.symbol("(")?;
+                let keys = self.list(Self::expression)?;
+                self.symbol(")")?;
+                keys
+            } else {
+                Vec::new()
+            };
+            let start = self.context_point()?;
+            let end = if self.take_word("terminated") {
+                self.take_word("by");
+                Some(self.context_point()?)
+            } else {
+                None
+            };
+            ContextKind::Initiated { distinct, start, end }
         } else if self.is_word("context") {
             return Err(Fault::unsupported(
                 span,
@@ -271,17 +292,9 @@ impl Parser<'_> {
                 "partition by several keys instead",
             ));
         } else {
-            return Err(self.unexpected(&["partition", "start", "coalesce", "group"]));
+            return Err(self.unexpected(&["partition", "start", "initiated", "coalesce", "group"]));
         };
         Ok(CreateContext { name, kind })
-    }
-
-    fn refuse_initiated(&self) -> Box<Fault> {
-        Fault::unsupported(
-            self.span(),
-            "an overlapping context ('initiated by')",
-            "use 'start .. end ..' (one partition at a time), or a pattern with 'every'",
-        )
     }
 
     fn context_point(&mut self) -> Result<ContextPoint> {
@@ -315,11 +328,13 @@ impl Parser<'_> {
             )));
         }
         let filter = self.filter()?;
-        // `end` begins the next part, it is no name (and reserved anyway).
-        Ok(ContextPoint::Filter {
-            filter,
-            alias: self.alias()?,
-        })
+        // `end` and `terminated` begin the next part and are no names.
+        let alias = if self.is_word("terminated") {
+            None
+        } else {
+            self.alias()?
+        };
+        Ok(ContextPoint::Filter { filter, alias })
     }
 
     /// What follows `on`.

@@ -1,0 +1,287 @@
+//! In which order an event reaches the statements of a runtime.
+//!
+//! Where statements share tables, variables or named windows, who goes first shows in the results. Esper finds the filters
+//! that an event passes by a tree of indexes: at each node those behind an index come before those that end there. So a
+//! statement with a filter comes before one without, and one with a further condition before one without that condition.
+//! Statements that look at several streams of one event type at once, as joins of a stream with itself do, come last.
+
+use crate::expr::{Expr, Node};
+use crate::plan::SubqueryPlan;
+use crate::plan::{Catalog, CatalogId, ContextKind, FilterPlan, PatternNode, PatternPlan, SourcePlan, StreamPlan};
+use crate::syntax::ast::BinaryOp;
+use crate::value::Value;
+
+/// How a condition is looked up; indexes of a filter are made in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Lookup {
+    Equal,
+    Is,
+    InList,
+    InRange,
+    Less,
+    LessOrEqual,
+    GreaterOrEqual,
+    Greater,
+    NotInRange,
+    NotInList,
+    NotEqual,
+    IsNot,
+    /// Tested for each statement by itself.
+    Tested,
+}
+
+/// A condition of a filter: how and by what it is looked up, and the value if it is constant.
+#[derive(Clone, Debug)]
+struct Condition {
+    lookup: Lookup,
+    by: Option<Expr>,
+    value: Option<Value>,
+}
+
+/// A node of the tree.
+#[derive(Debug, Default)]
+struct Branch {
+    indexes: Vec<(Lookup, Option<Expr>, Vec<(Option<Value>, Self)>)>,
+    here: Vec<usize>,
+}
+
+impl Branch {
+    fn add(&mut self, mut conditions: Vec<Condition>, statement: usize) {
+        if conditions.is_empty() {
+            self.here.push(statement);
+            return;
+        }
+        let known = conditions.iter().enumerate().find_map(|(at, condition)| {
+            let index = self
+                .indexes
+                .iter()
+                .position(|(lookup, by, _)| *lookup == condition.lookup && *by == condition.by)?;
+            (condition.lookup != Lookup::Tested || conditions.len() == 1).then_some((at, index))
+        });
+        let (at, index) = known.unwrap_or_else(|| {
+            self.indexes
+                .push((conditions[0].lookup, conditions[0].by.clone(), Vec::new()));
+            (0, self.indexes.len() - 1)
+        });
+        let condition = conditions.remove(at);
+        let entries = &mut self.indexes[index].2;
+        let entry = entries.iter().position(|(value, _)| *value == condition.value);
+        let entry = entry.unwrap_or_else(|| {
+            entries.push((condition.value, Self::default()));
+            entries.len() - 1
+        });
+        entries[entry].1.add(conditions, statement);
+    }
+
+    fn walk(&self, into: &mut Vec<usize>) {
+        for (lookup, _, entries) in &self.indexes {
+            let mut order: Vec<&(Option<Value>, Self)> = entries.iter().collect();
+            if (Lookup::Less..=Lookup::Greater).contains(lookup) {
+                order.sort_by(|a, b| a.0.cmp(&b.0));
+            }
+            for (_, branch) in order {
+                branch.walk(into);
+            }
+        }
+        into.extend(&self.here);
+    }
+}
+
+fn literal(expr: &Expr) -> Option<Value> {
+    match &expr.node {
+        Node::Literal(value) => Some(value.clone()),
+        Node::Convert(inner) => literal(inner),
+        _ => None,
+    }
+}
+
+/// A column, possibly converted for the comparison.
+fn is_column(expr: &Expr) -> bool {
+    match &expr.node {
+        Node::Column { .. } => true,
+        Node::Convert(inner) => is_column(inner),
+        _ => false,
+    }
+}
+
+fn condition(expr: &Expr) -> Condition {
+    let tested = || Condition {
+        lookup: Lookup::Tested,
+        by: None,
+        value: None,
+    };
+    let of = |lookup: Lookup, by: &Expr, value: Option<Value>| {
+        if is_column(by) {
+            Condition {
+                lookup,
+                by: Some(by.clone()),
+                value,
+            }
+        } else {
+            tested()
+        }
+    };
+    match &expr.node {
+        Node::Compare(op, left, right) => {
+            let (by, value, swapped) = match (literal(left), literal(right)) {
+                (None, Some(value)) => (left, value, false),
+                (Some(value), None) => (right, value, true),
+                _ => return tested(),
+            };
+            let lookup = match (op, swapped) {
+                (BinaryOp::Equal, _) => Lookup::Equal,
+                (BinaryOp::NotEqual, _) => Lookup::NotEqual,
+                (BinaryOp::Less, false) | (BinaryOp::Greater, true) => Lookup::Less,
+                (BinaryOp::LessOrEqual, false) | (BinaryOp::GreaterOrEqual, true) => Lookup::LessOrEqual,
+                (BinaryOp::GreaterOrEqual, false) | (BinaryOp::LessOrEqual, true) => Lookup::GreaterOrEqual,
+                (BinaryOp::Greater, false) | (BinaryOp::Less, true) => Lookup::Greater,
+                (BinaryOp::Is, _) => Lookup::Is,
+                (BinaryOp::IsNot, _) => Lookup::IsNot,
+                _ => return tested(),
+            };
+            of(lookup, by, Some(value))
+        }
+        Node::InList { operand, negated, list } => match (negated, list.as_slice()) {
+            (false, [only]) => of(Lookup::Equal, operand, literal(only)),
+            (false, _) => of(Lookup::InList, operand, None),
+            (true, _) => of(Lookup::NotInList, operand, None),
+        },
+        Node::InRange { operand, negated, .. } => of(
+            if *negated { Lookup::NotInRange } else { Lookup::InRange },
+            operand,
+            None,
+        ),
+        Node::IsNull(operand) => of(Lookup::Is, operand, Some(Value::Null)),
+        _ => tested(),
+    }
+}
+
+fn conditions(filter: &FilterPlan, keys: &[Expr]) -> Vec<Condition> {
+    let mut conditions: Vec<Condition> = filter.conditions.iter().map(condition).collect();
+    for by in filter.equal.iter().map(|(own, _)| own).chain(keys) {
+        conditions.push(Condition {
+            lookup: Lookup::Equal,
+            by: Some(by.clone()),
+            value: None,
+        });
+    }
+    if !filter.correlated.is_empty() {
+        conditions.push(Condition {
+            lookup: Lookup::Tested,
+            by: None,
+            value: None,
+        });
+    }
+    // All that is tested by itself is one condition.
+    let mut tested = false;
+    conditions.retain(|condition| condition.lookup != Lookup::Tested || !std::mem::replace(&mut tested, true));
+    let name = |condition: &Condition| match &condition.by {
+        Some(by) => format!("{:?}", by.node),
+        None => String::new(),
+    };
+    conditions.sort_by_cached_key(|condition| (condition.lookup, name(condition)));
+    conditions
+}
+
+fn filters_of<'a>(pattern: &'a PatternNode, into: &mut Vec<&'a FilterPlan>) {
+    match pattern {
+        PatternNode::Filter { filter, .. } => into.push(filter),
+        PatternNode::Every(inner)
+        | PatternNode::Not(inner)
+        | PatternNode::EveryDistinct { inner, .. }
+        | PatternNode::Within { inner, .. }
+        | PatternNode::While { inner, .. }
+        | PatternNode::Repeat { inner, .. } => filters_of(inner, into),
+        PatternNode::FollowedBy(parts) | PatternNode::And(parts) | PatternNode::Or(parts) => {
+            for part in parts {
+                filters_of(part, into);
+            }
+        }
+        PatternNode::Until { inner, end, .. } => {
+            filters_of(inner, into);
+            filters_of(end, into);
+        }
+        PatternNode::IntervalMs(_) => {}
+    }
+}
+
+fn pattern_filters(pattern: &PatternPlan) -> Vec<&FilterPlan> {
+    let mut filters = Vec::new();
+    filters_of(&pattern.root, &mut filters);
+    filters
+}
+
+/// What a statement listens to.
+#[derive(Debug)]
+pub(super) struct Listener<'a> {
+    /// Its number.
+    pub(super) statement: usize,
+    /// Its streams.
+    pub(super) streams: Vec<&'a StreamPlan>,
+    /// Its subqueries.
+    pub(super) subqueries: &'a [SubqueryPlan],
+    /// Its context.
+    pub(super) context: Option<CatalogId>,
+}
+
+impl<'a> Listener<'a> {
+    fn filters(&self, event_type: CatalogId) -> Vec<&'a FilterPlan> {
+        let mut filters = Vec::new();
+        for stream in &self.streams {
+            match &stream.source {
+                SourcePlan::Events(filter) => filters.push(filter),
+                SourcePlan::Pattern(pattern) => filters.extend(pattern_filters(pattern)),
+                SourcePlan::NamedWindow { .. } | SourcePlan::Table { .. } => {}
+            }
+        }
+        filters.retain(|filter| filter.event_type == event_type);
+        filters
+    }
+
+    /// Whether several of its streams take one event, so that it waits for all of them.
+    fn takes_several(&self, event_type: CatalogId) -> bool {
+        let subqueries = self.subqueries.iter().map(|subquery| &subquery.stream);
+        let takes = |stream: &StreamPlan| match &stream.source {
+            SourcePlan::Events(filter) => filter.event_type == event_type,
+            SourcePlan::Pattern(pattern) => pattern_filters(pattern)
+                .iter()
+                .any(|filter| filter.event_type == event_type),
+            SourcePlan::NamedWindow { .. } | SourcePlan::Table { .. } => false,
+        };
+        self.streams
+            .iter()
+            .copied()
+            .chain(subqueries)
+            .filter(|stream| takes(stream))
+            .count()
+            > 1
+    }
+}
+
+/// The numbers of the statements that listen to an event type, in the order in which its events reach them.
+pub(super) fn order(catalog: &Catalog, event_type: CatalogId, listeners: &[Listener<'_>]) -> Vec<usize> {
+    let mut tree = Branch::default();
+    let mut last = Vec::new();
+    for listener in listeners {
+        let filters = listener.filters(event_type);
+        let Some(filter) = filters.first().filter(|_| !listener.takes_several(event_type)) else {
+            last.push(listener.statement);
+            continue;
+        };
+        let keys = match listener.context.and_then(|context| catalog.contexts.get(context)) {
+            Some(context) => match &context.kind {
+                ContextKind::Keyed { streams, .. } => streams
+                    .iter()
+                    .find(|(filter, _)| filter.event_type == event_type)
+                    .map_or(&[][..], |(_, keys)| keys.as_slice()),
+                _ => &[],
+            },
+            None => &[],
+        };
+        tree.add(conditions(filter, keys), listener.statement);
+    }
+    let mut order = Vec::new();
+    tree.walk(&mut order);
+    order.extend(last);
+    order
+}
