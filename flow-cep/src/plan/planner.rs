@@ -791,12 +791,18 @@ fn on_plan(catalog: &mut Catalog, context: Option<CatalogId>, on: &OnTrigger) ->
     };
     let mut scope = vec![own];
     scope.extend(triggers);
-    let mut binder = Binder::new(catalog, context, scope);
-    binder.unqualified = if pattern {
+    let unqualified = if pattern {
         std::iter::once(0..1).collect()
     } else {
-        vec![0..1, 1..binder.streams.len()]
+        vec![0..1, 1..scope.len()]
     };
+    if let OnAction::Merge { clauses, .. } = &on.action {
+        for action in clauses.iter().flat_map(|clause| &clause.actions) {
+            define_inserted(catalog, context, action, &scope, &unqualified)?;
+        }
+    }
+    let mut binder = Binder::new(catalog, context, scope);
+    binder.unqualified = unqualified;
     let condition_syntax = match &on.action {
         OnAction::Delete { condition, .. } | OnAction::Update { condition, .. } | OnAction::Merge { condition, .. } => {
             condition.as_ref()
@@ -891,6 +897,44 @@ fn on_plan(catalog: &mut Catalog, context: Option<CatalogId>, on: &OnTrigger) ->
         select.insert = Some(insert_plan(catalog, select, insert)?);
     }
     Ok(plan)
+}
+
+/// Defines the event type that a merge inserts into, if it is new.
+fn define_inserted(
+    catalog: &mut Catalog,
+    context: Option<CatalogId>,
+    action: &MergeAction,
+    scope: &[ScopeStream],
+    unqualified: &[std::ops::Range<usize>],
+) -> Result<()> {
+    let MergeAction::Insert {
+        target: Some(into),
+        columns: names,
+        items,
+        ..
+    } = action
+    else {
+        return Ok(());
+    };
+    if resolve(catalog, into).is_ok() {
+        return Ok(());
+    }
+    let mut columns = Vec::new();
+    let mut binder = Binder::new(catalog, context, scope.to_vec());
+    binder.unqualified = unqualified.to_vec();
+    for (at, item) in items.iter().enumerate() {
+        let SelectItem::Expr { expr, alias } = item else {
+            // What a wildcard would make is left to `create schema`; the name is told to be unknown.
+            return Ok(());
+        };
+        let name = match (names.get(at), alias) {
+            (Some(name), _) | (None, Some(name)) => name.name.clone(),
+            (None, None) => super::naming::default_name(expr),
+        };
+        columns.push((name, binder.bind(expr)?.of));
+    }
+    define_type(catalog, into, &columns)?;
+    Ok(())
 }
 
 fn assigned(binder: &mut Binder<'_>, value: &Syntax, of: &Type) -> Result<Expr> {

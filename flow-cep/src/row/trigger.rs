@@ -241,7 +241,11 @@ impl OnInstance {
                 vec![Effect::Remove(targets)]
             }
             OnActionPlan::Select { select, delete } => {
-                let rows: Vec<Row> = targets.iter().map(|target| joined(target, trigger)).collect();
+                let mut rows: Vec<Row> = targets.iter().map(|target| joined(Some(target), trigger)).collect();
+                let passes = |condition: &Expr| condition.eval(&pair(env, None, trigger)).is_true();
+                if on.plan.target.is_none() && on.plan.condition.as_ref().is_none_or(passes) {
+                    rows.push(joined(None, trigger));
+                }
                 let p = Processing {
                     plan: select,
                     env,
@@ -364,13 +368,14 @@ fn pair<'a>(env: Env<'a>, target: Option<&'a Row>, trigger: &'a Row) -> PairScop
 }
 
 /// The target's row with the trigger's parts behind it, as a select sees them.
-fn joined(target: &Row, trigger: &Row) -> Row {
-    let mut parts = vec![target.event(0).map_or(Part::None, |event| Part::One(event.clone()))];
+fn joined(target: Option<&Row>, trigger: &Row) -> Row {
+    let own = target.and_then(|row| row.event(0));
+    let mut parts = vec![own.map_or(Part::None, |event| Part::One(event.clone()))];
     match trigger {
         Row::One(event) => parts.push(Part::One(event.clone())),
         Row::Parts(_, tags) => parts.extend(tags.iter().cloned()),
     }
-    Row::Parts(target.id(), Arc::from(parts))
+    Row::Parts(target.map_or(0, Row::id), Arc::from(parts))
 }
 
 /// A row's values with assignments carried out one after the other.
