@@ -41,8 +41,16 @@ struct Condition {
 /// A node of the tree.
 #[derive(Debug, Default)]
 struct Branch {
-    indexes: Vec<(Lookup, Option<Expr>, Vec<(Option<Value>, Self)>)>,
+    indexes: Vec<Index>,
     here: Vec<usize>,
+}
+
+/// What lies behind a node by one condition, for each of its values.
+#[derive(Debug)]
+struct Index {
+    lookup: Lookup,
+    by: Option<Expr>,
+    entries: Vec<(Option<Value>, Branch)>,
 }
 
 impl Branch {
@@ -55,16 +63,19 @@ impl Branch {
             let index = self
                 .indexes
                 .iter()
-                .position(|(lookup, by, _)| *lookup == condition.lookup && *by == condition.by)?;
+                .position(|index| index.lookup == condition.lookup && index.by == condition.by)?;
             (condition.lookup != Lookup::Tested || conditions.len() == 1).then_some((at, index))
         });
         let (at, index) = known.unwrap_or_else(|| {
-            self.indexes
-                .push((conditions[0].lookup, conditions[0].by.clone(), Vec::new()));
+            self.indexes.push(Index {
+                lookup: conditions[0].lookup,
+                by: conditions[0].by.clone(),
+                entries: Vec::new(),
+            });
             (0, self.indexes.len() - 1)
         });
         let condition = conditions.remove(at);
-        let entries = &mut self.indexes[index].2;
+        let entries = &mut self.indexes[index].entries;
         let entry = entries.iter().position(|(value, _)| *value == condition.value);
         let entry = entry.unwrap_or_else(|| {
             entries.push((condition.value, Self::default()));
@@ -74,9 +85,9 @@ impl Branch {
     }
 
     fn walk(&self, into: &mut Vec<usize>) {
-        for (lookup, _, entries) in &self.indexes {
-            let mut order: Vec<&(Option<Value>, Self)> = entries.iter().collect();
-            if (Lookup::Less..=Lookup::Greater).contains(lookup) {
+        for index in &self.indexes {
+            let mut order: Vec<&(Option<Value>, Self)> = index.entries.iter().collect();
+            if (Lookup::Less..=Lookup::Greater).contains(&index.lookup) {
                 order.sort_by(|a, b| a.0.cmp(&b.0));
             }
             for (_, branch) in order {

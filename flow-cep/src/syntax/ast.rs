@@ -601,10 +601,6 @@ pub struct CreateContext {
 
 /// The kinds of context.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a tree has few of these and lives as long as its planning"
-)]
 pub enum ContextKind {
     /// `partition by a, b from Flow, ..`, with an optional end for each partition.
     Keyed {
