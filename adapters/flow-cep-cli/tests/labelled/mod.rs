@@ -467,6 +467,12 @@ impl Recording {
             self.label("scan_vertical", scanner);
             self.label("scan_slow", scanner);
         }
+        let start = at(self, 50);
+        for port in 1..=200_u16 {
+            let try_ms = start + i64::from(port) * 300;
+            self.packets("203.0.113.30", "10.1.0.26", 17, (50_000, port * 7), try_ms, 0, 1, 40);
+        }
+        self.label("scan_udp", "203.0.113.30");
         let mut now = at(self, 20);
         for host in 0..200 {
             let target = format!("10.1.0.{}", 1 + host);
@@ -498,6 +504,32 @@ impl Recording {
             self.label(rule, guesser);
         }
 
+        // One password for many hosts; a page of the web, asked for with many passwords; then as many pages as it can give. All in the time in
+        // which services are learned.
+        for host in 0..40 {
+            let target = format!("10.1.0.{}", 20 + host % 15 + 100 * (host / 15));
+            self.connection(
+                "203.0.113.61",
+                &target,
+                22,
+                at(self, 25) + host * 2_000,
+                1_500,
+                1_500,
+                2_300,
+            );
+        }
+        self.label("brute_force_ssh_hosts", "203.0.113.61");
+        for (guesser, connections, gap_ms, rule) in [
+            ("203.0.113.60", 300, 250, "brute_force_web"),
+            ("203.0.113.70", 3_000, 20, "flood_connections"),
+        ] {
+            for connection in 0..connections {
+                let start = at(self, 35) + connection * gap_ms;
+                self.connection(guesser, "10.1.0.83", 80, start, 200, 1_000, 3_000);
+            }
+            self.label(rule, guesser);
+        }
+
         // Malware that calls home: by the clock, with a tenth and with a quarter of jitter.
         for (bot, master, period_ms, jitter) in [
             ("10.1.10.23", "185.20.30.40", 60_000, 0.02),
@@ -521,6 +553,10 @@ impl Recording {
             self.attempt(&forged, "10.1.0.80", 80, now + flow * 4, false);
         }
         self.label("flood_syn", "10.1.0.80");
+        for flow in 0..2_000 {
+            self.attempt("10.1.12.27", "77.75.76.70", 80, now + flow * 10, true);
+        }
+        self.label("flood_syn_source", "10.1.12.27");
         let now = at(self, 85);
         self.packets(
             "10.1.10.28",
@@ -626,5 +662,8 @@ impl Recording {
             self.connection(from, to, port, start, 90_000, 60_000, 200_000);
         }
         self.label("lateral_movement", "10.1.10.22");
+        // Nobody had asked these for a desktop or a file before.
+        self.label("new_service", "10.1.11.21");
+        self.label("new_service", "10.1.12.21");
     }
 }
