@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""Has a real exporter tell of a recording, and writes the flows as CSV in the columns of the flow schema.
+"""Has an exporter tell of a recording, and writes the flows as CSV in the columns of the flow schema.
 
-    statements/measure/export.py IN.pcap OUT.csv [--exporter softflowd|fprobe] [--speed X] [--bare]
+    statements/measure/export.py IN.pcap OUT.csv [--exporter FORM] [--speed X] [--bare]
 
 Active timeout 60 s, idle timeout 15 s. A flow's `time` is that of its export datagram's header: when a collector would have had it.
-softflowd (NetFlow v9) reads the file at once, by the packets' own clock. fprobe (v5) knows only the machine's clock, so it runs under
-`faketime`, whose clock goes X times as fast, and gets the packets at their times. `--bare` leaves the columns out that come from the subnet list.
-Needed: softflowd, fprobe, faketime (Debian has them all).
+
+softflowd (NetFlow v9) reads the file at once; from a file it gives flows out only when its table is full, so that its times are minutes late.
+fprobe (v5) knows only the machine's clock: it runs under `faketime`, whose clock goes X times as fast, and gets the packets at their times,
+which needs an idle machine. The other forms follow the two exporters' rules in this script: softflowd-rule and softflowd-burst (looks for what
+is due every second, every minute), fprobe-rule (every five seconds, each direction apart), joined (one record for both directions, cut
+after an hour, as Argus writes them). `--bare` leaves the columns out that come from the subnet list.
+Needed for the real ones: softflowd, fprobe, faketime (Debian has them all).
 """
 import argparse
 import csv
@@ -160,23 +164,28 @@ def packets(pcap):
             yield seconds * 1000 + micros // 1000, data[26:30], data[30:34], proto, sport, dport, flags, wire - 14
 
 
-def by_rule(pcap, both_ways, scan_ms):
-    """What an exporter tells by its rules alone. Every `scan_ms` it gives out what has been silent for 15 s or lasts for 60 s.
+def by_rule(pcap, both_ways, scan_ms, idle_ms=15_000, active_ms=60_000, joined=False):
+    """What an exporter tells by its rules alone. Every `scan_ms` it gives out what has been silent for long or lasts long.
 
-    softflowd keeps one entry for both directions, with one first and one last time; fprobe one for each.
+    softflowd keeps one entry for both directions, with one first and one last time; fprobe one for each. `joined` is for records as
+    Argus makes them: both directions in one, from the host that spoke first, with the time at which it did.
     """
     table, due, out = {}, None, []
 
     def give_out(now_ms, entries):
         for key, entry in entries:
+            if joined and len(entry[2]) == 2:
+                (forth, told), (_, back) = entry[2].items()
+                entry[2] = {forth: (told[0] | back[0], told[1] + back[1], told[2] + back[2])}
             for (src, dst, sport, dport), (flags, octets, count) in entry[2].items():
                 quad = ".".join
-                out.append((now_ms // 1000 * 1000 if both_ways else now_ms, entry[0], entry[1], quad(map(str, src)), quad(map(str, dst)), sport, dport,
+                told_ms = entry[0] if joined else now_ms // 1000 * 1000 if both_ways else now_ms
+                out.append((told_ms, entry[0], entry[1], quad(map(str, src)), quad(map(str, dst)), sport, dport,
                             key[0], flags, octets, count))
 
     for now, src, dst, proto, sport, dport, flags, size in packets(pcap):
         while due is not None and now >= due:
-            gone = [(key, entry) for key, entry in table.items() if due - entry[1] > 15_000 or due - entry[0] > 60_000]
+            gone = [(key, entry) for key, entry in table.items() if due - entry[1] > idle_ms or due - entry[0] > active_ms]
             gone.sort(key=lambda of: of[1][1])
             give_out(due, gone)
             for key, _ in gone:
@@ -199,7 +208,8 @@ def by_rule(pcap, both_ways, scan_ms):
     return out
 
 
-RULES = {"softflowd-rule": (True, 1_000), "softflowd-burst": (True, 60_000), "fprobe-rule": (False, 5_000)}
+RULES = {"softflowd-rule": (True, 1_000), "softflowd-burst": (True, 60_000), "fprobe-rule": (False, 5_000),
+         "joined": (True, 1_000, 60_000, 3_600_000, True)}
 
 
 def main():
@@ -216,7 +226,8 @@ def main():
         collector = Collector()
         collector.start()
         flows = list({"softflowd": softflowd, "fprobe": fprobe}[arguments.exporter](arguments.pcap, collector, arguments.speed))
-    flows.sort(key=lambda of: of[0])
+    if arguments.exporter in RULES:
+        flows.sort(key=lambda of: of[0])
     clock = 0
     with open(arguments.csv, "w", newline="") as out:
         rows = csv.writer(out, lineterminator="\n")
