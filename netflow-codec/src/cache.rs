@@ -19,6 +19,8 @@ pub(crate) struct Entry {
     /// Number of scope fields, or `None` for a template of flows; with the definition, all that makes a template.
     pub(crate) scope_fields: Option<u16>,
     pub(crate) refreshed_ms: i64,
+    /// When records of it last came; `i64::MIN` if none did.
+    pub(crate) used_ms: i64,
 }
 
 impl Entry {
@@ -109,6 +111,10 @@ impl HeldSets {
         let set = self.sets.pop_front()?;
         self.bytes = self.bytes.saturating_sub(footprint(&set));
         Some(set)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &HeldSet> {
+        self.sets.iter()
     }
 
     /// When the oldest set came.

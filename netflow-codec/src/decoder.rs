@@ -13,6 +13,7 @@ use crate::error::{Error, LimitKind};
 use crate::header::{Header, Version};
 use crate::limits::Limits;
 use crate::message::{DataPart, HeldSet, Message, Part, TemplateChange};
+use crate::neighbours::{Neighbours, PATIENCE_MS, RETRY_MS};
 use crate::record::Record;
 use crate::sampling::Sampling;
 use crate::sequence::{Arrival, Content, Counting, Gap, Sequencing, Tally, Tracker, Unit};
@@ -31,6 +32,7 @@ pub struct Decoder {
     layouts: FixedLayouts,
     places: HashMap<StreamKey, usize, foldhash::fast::FixedState>,
     streams: Vec<Stream>,
+    neighbours: Neighbours,
     totals: Totals,
     counters: Counters,
     /// Notes on the message at hand, kept for their memory.
@@ -114,6 +116,7 @@ impl Decoder {
             layouts: FixedLayouts::new(),
             places: HashMap::default(),
             streams: Vec::new(),
+            neighbours: Neighbours::default(),
             totals: Totals::default(),
             counters: Counters::default(),
             parts: Vec::new(),
@@ -161,12 +164,21 @@ impl Decoder {
             received: header.sequence,
         };
         let mut regained = 0;
+        let mut duplicate = false;
         if let Some(stream) = self.streams.get_mut(place) {
             stream.heard_ms = now_ms;
-            let duplicate = header.sequence.is_some_and(|received| {
+            duplicate = header.sequence.is_some_and(|received| {
                 let hash = fingerprint(datagram, &stream.sequence);
                 stream.sequence.is_duplicate(received, hash)
             });
+            let waits = !stream.held.is_empty()
+                && now_ms.saturating_sub(stream.since_ms) >= PATIENCE_MS
+                && now_ms.saturating_sub(stream.looked_ms) >= RETRY_MS;
+            if waits && !duplicate {
+                self.adopt_templates(place, now_ms);
+            }
+        }
+        if let Some(stream) = self.streams.get_mut(place) {
             let mut walk = Walk {
                 limits: &self.limits,
                 totals: &mut self.totals,
@@ -182,6 +194,7 @@ impl Decoder {
                 content: Content::default(),
                 duplicate,
             };
+            walk.replay_adopted();
             let long = match header.version {
                 Version::V1 => self.layouts.v1_long(header.count, datagram.len().saturating_sub(start)),
                 _ => None,
@@ -211,6 +224,104 @@ impl Decoder {
             gaps: &self.gaps,
             regained,
         })
+    }
+
+    /// Decodes what waits for templates of a stream that one at another port of the same address has, without waiting for
+    /// the stream's next datagram: for the end of a capture. `None` if there is nothing.
+    pub fn adopt(&mut self, key: &StreamKey, now_ms: i64) -> Option<Message<'_>> {
+        self.parts.clear();
+        self.changes.clear();
+        self.replayed.clear();
+        self.gaps.clear();
+        self.used.start_message();
+        let place = *self.places.get(key)?;
+        self.adopt_templates(place, now_ms);
+        let header = self.replayed.first()?.header;
+        let stream = self.streams.get_mut(place)?;
+        let sequencing = Sequencing {
+            arrival: Arrival::Unsequenced,
+            counting: stream.sequence.counting(),
+            expected: None,
+            received: None,
+        };
+        let mut walk = Walk {
+            limits: &self.limits,
+            totals: &mut self.totals,
+            counters: &mut self.counters,
+            stream,
+            parts: &mut self.parts,
+            changes: &mut self.changes,
+            replayed: &mut self.replayed,
+            used: &mut self.used,
+            datagram: &[],
+            header,
+            now_ms,
+            content: Content::default(),
+            duplicate: false,
+        };
+        walk.replay_adopted();
+        Some(Message {
+            header,
+            exporter: key.exporter,
+            datagram: &[],
+            parts: &self.parts,
+            changes: &self.changes,
+            replayed: &self.replayed,
+            used: &self.used,
+            sequencing,
+            templates: self.streams.get(place).map(|stream| &stream.templates),
+            gaps: &self.gaps,
+            regained: 0,
+        })
+    }
+
+    /// Takes over the templates that sets of a stream wait for from its neighbours, and takes those sets up.
+    fn adopt_templates(&mut self, place: usize, now_ms: i64) {
+        let Some(stream) = self.streams.get_mut(place) else {
+            return;
+        };
+        stream.looked_ms = now_ms;
+        let (key, since_ms) = (stream.key, stream.since_ms);
+        let mut wanted: Vec<TemplateId> = stream.held.iter().map(|set| set.template).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        for id in wanted {
+            let Some((entry, sampling)) = self.entry_of_neighbours(key, id, since_ms) else {
+                continue;
+            };
+            let bytes = self.totals.template_bytes.saturating_add(entry.footprint());
+            let Some(stream) = self.streams.get_mut(place) else {
+                return;
+            };
+            let fits = |set: &HeldSet| set.template != id || entry.template.fits(&set.body);
+            if !stream.held.iter().all(fits)
+                || bytes > self.limits.template_bytes
+                || stream.templates.len() >= self.limits.templates_per_stream
+            {
+                continue;
+            }
+            self.totals.template_bytes = bytes;
+            self.changes.push(TemplateChange::Adopted(Arc::clone(&entry.template)));
+            stream.templates.insert(id, entry);
+            stream.held.take(id, &mut self.replayed);
+            if *stream.sampling == Sampling::default() {
+                stream.sampling = sampling;
+            }
+        }
+    }
+
+    /// The template that the neighbours of a stream have under an id, if they agree, and have not used it since a time;
+    /// and what the latest of them knows of sampling.
+    fn entry_of_neighbours(&self, key: StreamKey, id: TemplateId, since_ms: i64) -> Option<(Entry, Arc<Sampling>)> {
+        let mut neighbours = self.neighbours.of(key).filter_map(|key| {
+            let stream = self.streams.get(*self.places.get(&key)?)?;
+            let entry = stream.templates.get(id)?;
+            (entry.used_ms < since_ms).then_some((entry, &stream.sampling))
+        });
+        let (entry, sampling) = neighbours.next()?;
+        let agree =
+            |(other, _): (&Entry, _)| other.definition == entry.definition && other.scope_fields == entry.scope_fields;
+        neighbours.all(agree).then(|| (entry.clone(), Arc::clone(sampling)))
     }
 
     /// What was seen and refused so far.
@@ -346,6 +457,7 @@ impl Decoder {
         let place = self.streams.len();
         self.streams.push(Stream::new(key, now_ms));
         self.places.insert(key, place);
+        self.neighbours.add(key);
         Ok(place)
     }
 
@@ -362,6 +474,7 @@ impl Decoder {
         }
         let gone = self.streams.swap_remove(place);
         self.places.remove(&gone.key);
+        self.neighbours.remove(gone.key);
         if let Some(moved) = self.streams.get(place) {
             self.places.insert(moved.key, place);
         }
@@ -604,8 +717,11 @@ impl Walk<'_> {
             self.forget(id);
             self.counters.templates_expired = self.counters.templates_expired.wrapping_add(1);
         }
-        match self.stream.templates.get(id) {
+        match self.stream.templates.get_mut(id) {
             Some(entry) => {
+                if !self.duplicate {
+                    entry.used_ms = self.now_ms;
+                }
                 let template = number_in(&mut self.used.templates, &entry.template);
                 self.data(template, None, self.header, start, end);
             }
@@ -764,6 +880,19 @@ impl Walk<'_> {
         }
     }
 
+    /// Decodes the sets that had waited for templates that were taken over before the walk.
+    fn replay_adopted(&mut self) {
+        if !self.changes.is_empty() {
+            self.parts.push(Part::Templates {
+                start: 0,
+                end: self.changes.len(),
+            });
+            for number in 0..self.replayed.len() {
+                self.replay(number);
+            }
+        }
+    }
+
     /// Decodes a set that had waited, now that its template has come.
     fn replay(&mut self, number: usize) {
         let Some(held) = self.replayed.get(number) else { return };
@@ -854,6 +983,7 @@ impl Walk<'_> {
             definition: Box::from(bytes),
             scope_fields,
             refreshed_ms: now_ms,
+            used_ms: i64::MIN,
         };
         let old = self.forget(id);
         let bytes = entry.footprint();

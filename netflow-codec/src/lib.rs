@@ -47,6 +47,7 @@ mod header;
 mod limits;
 pub mod list;
 mod message;
+mod neighbours;
 pub mod record;
 mod sampling;
 pub mod sequence;

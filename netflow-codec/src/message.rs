@@ -331,6 +331,9 @@ pub enum TemplateChange {
         /// The template up to here.
         old: Arc<Template>,
     },
+    /// Taken over from the same address at another port, as data here waited for it: the exporter or a NAT on the way
+    /// started anew, or it sends templates and data from two sockets. The sets that waited follow.
+    Adopted(Arc<Template>),
     /// Taken back by the exporter (RFC 7011 §8.1).
     Withdrawn(Arc<Template>),
     /// Taken back, but never known.
@@ -342,7 +345,10 @@ impl TemplateChange {
     #[must_use]
     pub fn template(&self) -> Option<&Arc<Template>> {
         match self {
-            Self::Added(template) | Self::Refreshed(template) | Self::Replaced { new: template, .. } => Some(template),
+            Self::Added(template)
+            | Self::Refreshed(template)
+            | Self::Adopted(template)
+            | Self::Replaced { new: template, .. } => Some(template),
             Self::Withdrawn(_) | Self::WithdrawnUnknown(_) => None,
         }
     }

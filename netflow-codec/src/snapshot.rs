@@ -72,6 +72,7 @@ impl TemplateSnapshot {
             definition: Box::from(self.definition),
             scope_fields: self.scope_fields,
             refreshed_ms: self.refreshed_ms,
+            used_ms: i64::MIN,
         })
     }
 }

@@ -317,6 +317,15 @@ impl Template {
         Some(places.at)
     }
 
+    /// Whether the bytes of a set can be records of the template: at least one, and nothing but padding behind the last.
+    pub(crate) fn fits(&self, body: &[u8]) -> bool {
+        let mut rest = body;
+        while let Some((_, after)) = self.measure(rest).and_then(|length| rest.split_at_checked(length)) {
+            rest = after;
+        }
+        rest.len() < body.len() && (rest.len() < 4 || rest.iter().all(|byte| *byte == 0))
+    }
+
     /// Bytes that the template holds, near enough for a limit.
     pub(crate) fn footprint(&self) -> usize {
         size_of::<Self>()

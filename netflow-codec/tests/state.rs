@@ -269,3 +269,97 @@ fn v1_records_of_48_and_52_bytes_are_told_apart() {
         assert_eq!(sources, [1, 2], "{length}");
     }
 }
+
+/// Octets of all flows in a datagram that comes at a second.
+fn octets_at(decoder: &mut Decoder, second: i64, datagram: &[u8], from: SocketAddr) -> Vec<u64> {
+    let message = decoder.decode(datagram, from, second * 1000).unwrap();
+    octets_of(message)
+}
+
+fn octets_of(message: netflow_codec::Message<'_>) -> Vec<u64> {
+    let sets = message.sets().filter_map(|set| match set {
+        Ok(Set::Data(set)) => Some(set),
+        _ => None,
+    });
+    sets.flat_map(|set| set.records())
+        .filter_map(|record| record.unsigned(ElementId::iana(1)))
+        .collect()
+}
+
+#[test]
+fn exporter_that_comes_back_from_another_port_is_understood_by_its_old_templates() {
+    let flows = template(256, TemplateKind::Data, &[1, 2]);
+    let mut decoder = Decoder::new(Limits::default());
+    octets_at(&mut decoder, 0, &message(0, &[&flows], &[(&flows, 1)]), exporter(1));
+    let mut back = |second, sequence| {
+        let datagram = message(sequence, &[], &[(&flows, sequence)]);
+        octets_at(&mut decoder, second, &datagram, exporter(2))
+    };
+    assert_eq!(back(10, 7), [], "its own template may still come");
+    assert_eq!(back(12, 8), []);
+    assert_eq!(back(15, 9), [7, 8, 9]);
+    assert_eq!(back(16, 10), [10]);
+    let counters = decoder.counters();
+    assert_eq!((counters.sets_replayed, counters.records), (2, 5));
+}
+
+#[test]
+fn template_that_its_own_stream_uses_is_not_taken_over() {
+    let flows = template(256, TemplateKind::Data, &[1, 2]);
+    let mut decoder = Decoder::new(Limits::default());
+    octets_at(&mut decoder, 0, &message(0, &[&flows], &[(&flows, 1)]), exporter(1));
+    for second in 1..60 {
+        let sequence = u32::try_from(second).unwrap();
+        let other = octets_at(
+            &mut decoder,
+            second,
+            &message(sequence, &[], &[(&flows, 5)]),
+            exporter(2),
+        );
+        assert_eq!(other, [], "two exporters behind one address");
+        let own = octets_at(
+            &mut decoder,
+            second,
+            &message(sequence, &[], &[(&flows, 1)]),
+            exporter(1),
+        );
+        assert_eq!(own, [1]);
+    }
+    assert!(decoder.adopt(&decoder.streams().last().unwrap().key, 60_000).is_none());
+}
+
+#[test]
+fn template_that_does_not_fit_or_is_disputed_is_not_taken_over() {
+    let flows = template(256, TemplateKind::Data, &[1, 2]);
+    let longer = template(256, TemplateKind::Data, &[1, 2, 3, 4, 5]);
+    let mut decoder = Decoder::new(Limits::default());
+    octets_at(&mut decoder, 0, &message(0, &[&longer], &[]), exporter(1));
+    for second in 10..30 {
+        let datagram = message(second, &[], &[(&flows, 5)]);
+        assert_eq!(octets_at(&mut decoder, second.into(), &datagram, exporter(2)), []);
+    }
+    octets_at(&mut decoder, 30, &message(0, &[&flows], &[]), exporter(3));
+    let datagram = message(31, &[], &[(&flows, 5)]);
+    assert_eq!(
+        octets_at(&mut decoder, 31, &datagram, exporter(2)),
+        [],
+        "two have it, and differ"
+    );
+}
+
+#[test]
+fn data_that_still_wait_at_the_end_take_over_templates_from_another_port() {
+    let flows = template(256, TemplateKind::Data, &[1, 2]);
+    let mut decoder = Decoder::new(Limits::default());
+    octets_at(&mut decoder, 0, &message(0, &[&flows], &[]), exporter(1));
+    assert_eq!(
+        octets_at(&mut decoder, 0, &message(0, &[], &[(&flows, 7)]), exporter(2)),
+        []
+    );
+    let keys: Vec<_> = decoder.streams().map(|stream| stream.key).collect();
+    let found: Vec<_> = keys
+        .iter()
+        .filter_map(|key| decoder.adopt(key, 0).map(octets_of))
+        .collect();
+    assert_eq!(found, [[7]]);
+}

@@ -11,7 +11,7 @@ use netflow_codec::{
 
 use crate::json::Json;
 use crate::render::{self, Context};
-use crate::summary::{Sender, Summary, Waiting};
+use crate::summary::{Counts, Sender, Summary, Waiting};
 
 /// A capture is decoded as a whole, so templates do not expire and data may wait for them as long as there is room.
 const LIMITS: Limits = Limits {
@@ -144,6 +144,7 @@ impl<W: Write> Printer<W> {
     ///
     /// If the output cannot be written.
     pub fn finish(mut self) -> io::Result<()> {
+        self.adopt()?;
         let mut gaps = Vec::new();
         self.decoder.settle(i64::MAX, |key, gap| gaps.push((key, gap)));
         for (key, gap) in gaps {
@@ -176,6 +177,32 @@ impl<W: Write> Printer<W> {
         self.out.out.flush()
     }
 
+    /// Prints what waits for templates that came from other ports of the same address.
+    fn adopt(&mut self) -> io::Result<()> {
+        let streams: Vec<_> = self
+            .decoder
+            .streams()
+            .map(|stream| (stream.key, stream.heard_ms))
+            .collect();
+        for (key, heard_ms) in streams {
+            let Some(message) = self.decoder.adopt(&key, heard_ms) else {
+                continue;
+            };
+            let counts = self
+                .summary
+                .of((key.exporter, Some(key.version.number()), Some(key.domain.0)));
+            for set in &message {
+                if let Ok(Set::Data(set) | Set::Options(set)) = set {
+                    count_records(counts, &set);
+                }
+                if self.mode == Mode::Lines {
+                    print_set(&mut self.out, &message, set, heard_ms)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Flushes the output.
     ///
     /// # Errors
@@ -202,23 +229,9 @@ fn count(summary: &mut Summary, message: &Message<'_>) {
     for set in message {
         match set {
             Ok(Set::Data(set) | Set::Options(set)) => {
-                let records = set.len() as u64;
-                match set.template().kind() {
-                    TemplateKind::Data => counts.records += records,
-                    TemplateKind::Options { .. } => counts.options_records += records,
-                }
-                if set.is_replayed() {
-                    let id = set.template().id().0;
-                    if let Some(waiting) = counts.waiting.get_mut(&id) {
-                        waiting.sets = waiting.sets.saturating_sub(1);
-                        waiting.bytes = waiting.bytes.saturating_sub(set.body().len() as u64);
-                        waiting.records = waiting.records.saturating_sub(records);
-                        if waiting.sets == 0 {
-                            counts.waiting.remove(&id);
-                        }
-                    }
-                } else {
-                    accounted += records;
+                count_records(counts, &set);
+                if !set.is_replayed() {
+                    accounted += set.len() as u64;
                 }
             }
             Ok(Set::Templates(changes)) => {
@@ -243,6 +256,26 @@ fn count(summary: &mut Summary, message: &Message<'_>) {
         waiting.sets += 1;
         waiting.bytes += set.body.len() as u64;
         waiting.records += records;
+    }
+}
+
+/// Counts the records of a set; those that had waited wait no more.
+fn count_records(counts: &mut Counts, set: &DataSet<'_>) {
+    let records = set.len() as u64;
+    match set.template().kind() {
+        TemplateKind::Data => counts.records += records,
+        TemplateKind::Options { .. } => counts.options_records += records,
+    }
+    let id = set.template().id().0;
+    if set.is_replayed()
+        && let Some(waiting) = counts.waiting.get_mut(&id)
+    {
+        waiting.sets = waiting.sets.saturating_sub(1);
+        waiting.bytes = waiting.bytes.saturating_sub(set.body().len() as u64);
+        waiting.records = waiting.records.saturating_sub(records);
+        if waiting.sets == 0 {
+            counts.waiting.remove(&id);
+        }
     }
 }
 
@@ -359,6 +392,7 @@ fn print_change(json: &mut Json, change: &TemplateChange) {
     let (name, template) = match change {
         TemplateChange::Added(template) => ("added", template),
         TemplateChange::Refreshed(template) => ("refreshed", template),
+        TemplateChange::Adopted(template) => ("adopted", template),
         TemplateChange::Replaced { new, .. } => ("replaced", new),
         TemplateChange::Withdrawn(template) => ("withdrawn", template),
         TemplateChange::WithdrawnUnknown(id) => {
