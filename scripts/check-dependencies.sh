@@ -1,6 +1,6 @@
 #!/bin/bash
 # Holds the directions of dependency that docs/ARCHITECTURE.md draws: the libraries know no runtime, no socket, no clock
-# and no adapter, and each other only as drawn.
+# and no adapter, and each other only as drawn. Then the licences of all packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 failed=0
@@ -35,4 +35,5 @@ if grep -nE 'Instant::now|SystemTime::now|thread::sleep|UdpSocket|TcpStream|TcpL
     -r netflow-codec/src flow-enrich/src flow-cep/src flow-store/src | grep -v '//[/!]'; then
   echo "a library reads a clock, sleeps or opens a socket" >&2; failed=1
 fi
+scripts/check-licences.py || failed=1
 exit $failed

@@ -134,6 +134,8 @@ pub(crate) struct EntryLog {
     files: HashMap<Arc<str>, (File, u64)>,
     recent: HashMap<(&'static str, Option<IpAddr>), Recent>,
     interval_start_ms: i64,
+    /// Entries that failed to be written since one was.
+    unwritten: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -154,10 +156,11 @@ impl EntryLog {
             files: HashMap::new(),
             recent: HashMap::new(),
             interval_start_ms: 0,
+            unwritten: 0,
         })
     }
 
-    /// Writes an entry, unless there were many like it. A failure to write is told once per entry and costs nothing else.
+    /// Writes an entry, unless there were many like it. A failure to write is told once, and again when it is over.
     pub(crate) fn write(&mut self, time_ms: i64, probe: &Arc<str>, exporter: Option<IpAddr>, noticed: &Noticed) {
         if time_ms.saturating_sub(self.interval_start_ms) >= INTERVAL_MS {
             self.interval_start_ms = time_ms;
@@ -189,8 +192,19 @@ impl EntryLog {
             noticed,
             left_out,
         };
-        if let Err(error) = self.append(probe, &entry) {
-            tracing::error!(%error, "log entry not written");
+        match self.append(probe, &entry) {
+            Ok(()) => {
+                let entries = std::mem::take(&mut self.unwritten);
+                if entries > 0 {
+                    tracing::warn!(entries, "log entries are written again; these were not");
+                }
+            }
+            Err(error) => {
+                if self.unwritten == 0 {
+                    tracing::error!(%error, "log entry not written, and none that follows until this is over");
+                }
+                self.unwritten += 1;
+            }
         }
         let text = serde_json::to_string(noticed).unwrap_or_default();
         tracing::info!(

@@ -122,7 +122,9 @@ impl Checkpoint {
             fs::rename(&new, &path)?;
             File::open(folder)?.sync_all()
         };
-        write().with_context(|| format!("checkpoint {}", path.display()))
+        write()
+            .inspect_err(|_| drop(fs::remove_file(&new)))
+            .with_context(|| format!("checkpoint {}", path.display()))
     }
 }
 

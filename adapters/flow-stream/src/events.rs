@@ -41,6 +41,18 @@ pub(crate) struct Keep {
     pub(crate) total_bytes: u64,
 }
 
+/// Events that wait in memory while the disk is full. Past them the processor ends, and the next run finds them again from
+/// the checkpoint and the log.
+const MAX_UNWRITTEN: usize = 64 << 20;
+
+/// Whether something failed for want of room on the disk, which may come.
+pub(crate) fn is_for_want_of_room(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+}
+
 /// Appends events, each once: what a run before wrote after its last checkpoint is not written again.
 #[derive(Debug)]
 pub(crate) struct EventFile {
@@ -50,6 +62,8 @@ pub(crate) struct EventFile {
     file: File,
     bytes: u64,
     unwritten: Vec<u8>,
+    /// Whether there was no room the last time.
+    is_full: bool,
     /// The last delivery of each statement that an earlier run wrote past the checkpoint, and how many of its rows.
     known: HashMap<String, (u64, u64)>,
 }
@@ -83,6 +97,7 @@ impl EventFile {
             file,
             bytes,
             unwritten: Vec::new(),
+            is_full: false,
             known,
         })
     }
@@ -110,8 +125,27 @@ impl EventFile {
         Ok(())
     }
 
-    /// Writes what was added; it then survives the death of the process.
+    /// Writes what was added; it then survives the death of the process. On a full disk it waits in memory.
     pub(crate) fn flush(&mut self) -> Result<()> {
+        match self.write() {
+            Err(error) if is_for_want_of_room(&error) && self.unwritten.len() < MAX_UNWRITTEN => {
+                if !self.is_full {
+                    tracing::error!(
+                        error = format!("{error:#}"),
+                        "events wait in memory until there is room"
+                    );
+                }
+                self.is_full = true;
+                Ok(())
+            }
+            result => {
+                self.is_full = false;
+                result
+            }
+        }
+    }
+
+    fn write(&mut self) -> Result<()> {
         if self.unwritten.is_empty() {
             return Ok(());
         }
@@ -128,16 +162,19 @@ impl EventFile {
         Ok(())
     }
 
-    /// Forces what was written to the disk, and tells where it ends.
-    pub(crate) fn sync(&mut self) -> Result<EventsEnd> {
+    /// Forces what was added to the disk, and tells where it ends; nothing if there is no room for it.
+    pub(crate) fn sync(&mut self) -> Result<Option<EventsEnd>> {
         self.flush()?;
+        if !self.unwritten.is_empty() {
+            return Ok(None);
+        }
         self.file
             .sync_data()
             .with_context(|| path(&self.folder, self.number).display().to_string())?;
-        Ok(EventsEnd {
+        Ok(Some(EventsEnd {
             file: self.number,
             bytes: self.bytes,
-        })
+        }))
     }
 
     fn begin_next(&mut self) -> Result<()> {
@@ -272,7 +309,7 @@ mod tests {
         let whole = tempfile::tempdir().unwrap();
         let mut events = EventFile::open(whole.path(), KEEP, None).unwrap();
         add(&mut events, 1, 2);
-        let end = events.sync().unwrap();
+        let end = events.sync().unwrap().unwrap();
         add(&mut events, 2, 3);
         add(&mut events, 3, 1);
         let wanted = text(whole.path());

@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::checkpoint::{Checkpoint, Head};
 use crate::combine::Combiner;
-use crate::events::{Delivery, EventFile, Keep};
+use crate::events::{Delivery, EventFile, Keep, is_for_want_of_room};
 use crate::item::Flows;
 use crate::json;
 use crate::watermarks::Watermarks;
@@ -167,7 +167,10 @@ impl Statements {
             .combiner
             .oldest()
             .map_or(reached.read_to, |oldest| oldest.min(reached.read_to));
-        let end = self.events.sync()?;
+        self.checkpointed = started;
+        let Some(end) = self.events.sync()? else {
+            return Ok(());
+        };
         let Some(engine) = &self.engine else { return Ok(()) };
         let head = Head {
             time_ms: self.time_ms,
@@ -181,7 +184,16 @@ impl Statements {
             head,
             engine: engine.checkpoint()?,
         };
-        checkpoint.write(&self.folder)?;
+        match checkpoint.write(&self.folder) {
+            Err(error) if is_for_want_of_room(&error) => {
+                tracing::error!(
+                    error = format!("{error:#}"),
+                    "no checkpoint: a restart goes back to the last one, and the log keeps what that needs"
+                );
+                return Ok(());
+            }
+            result => result?,
+        }
         self.shared.trim(|needed| needed.statements = checkpoint.needed());
         self.checkpointed = Instant::now();
         self.checkpoint_took = started.elapsed();

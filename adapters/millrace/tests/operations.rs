@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use campus::{Faults, Rate, VersionMix};
 use nix::sys::signal::Signal;
-use support::{Millrace, now_ms, python, totals};
+use support::{Millrace, copy, now_ms, python, totals};
 
 fn millrace(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_millrace"))
@@ -177,32 +177,13 @@ fn a_broken_subnet_file_leaves_the_old_one_in_force() {
     let subnets = folder.path().join("subnets.csv");
     fs::write(&subnets, "prefix,name\n10.0.0.0/8,old\n").unwrap();
     let process = Millrace::start(&folder.path().join("data"), &["--subnets", subnets.to_str().unwrap()]);
-    let count = |name: &str| {
-        let line = process
-            .get("/metrics")
-            .lines()
-            .find(|line| line.starts_with(name))
-            .unwrap()
-            .to_owned();
-        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
-    };
-    let wait_for = |name: &str, wanted: u64| {
-        // The file is looked at once a second.
-        for _ in 0..600 {
-            if count(name) >= wanted {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("{name} has not come to {wanted}");
-    };
     fs::write(&subnets, "prefix,name\n10.0.0.0/33,broken\n").unwrap();
-    wait_for("flow_subnets_failed_reloads_total", 1);
-    assert_eq!(count("flow_subnets_reloads_total"), 0);
+    process.wait_for("flow_subnets_failed_reloads_total", 1);
+    assert_eq!(process.metric("flow_subnets_reloads_total"), 0);
     fs::write(&subnets, "prefix,name\n10.0.0.0/8,new\n10.1.0.0/16,more\n").unwrap();
-    wait_for("flow_subnets_reloads_total", 1);
+    process.wait_for("flow_subnets_reloads_total", 1);
     process.signal(Signal::SIGHUP);
-    wait_for("flow_subnets_reloads_total", 2);
+    process.wait_for("flow_subnets_reloads_total", 2);
     process.stop();
 }
 
@@ -230,4 +211,40 @@ print(table.num_rows, pc.sum(table['packets']).as_py(), pc.sum(table['bytes']).a
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let wanted = format!("{flows} {packets} {bytes}\n");
     assert_eq!(String::from_utf8(output.stdout).unwrap(), format!("{wanted}{wanted}"));
+}
+
+/// Needs root, for a disk of its own.
+#[test]
+fn a_full_disk_costs_what_is_counted_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let process = Millrace::start_on_small_disk(folder.path(), 64 << 20, &[]);
+    let disk = process.its(folder.path());
+    let send = || {
+        campus::run(&campus(process.listening), &AtomicBool::new(false))
+            .unwrap()
+            .flows
+    };
+    let before = send();
+    process.wait_past(now_ms());
+
+    let filler = disk.join("filler");
+    let mut file = fs::File::create(&filler).unwrap();
+    std::io::copy(&mut std::io::repeat(1), &mut file).unwrap_err();
+    drop(file);
+    let during = send();
+    process.wait_for("flow_collector_dropped_flows_total", 1);
+
+    fs::remove_file(&filler).unwrap();
+    let after = send();
+    process.wait_past(now_ms());
+    let dropped = process.metric("flow_collector_dropped_flows_total");
+    assert_eq!(process.metric("flow_collector_kernel_dropped_datagrams_total"), 0);
+    assert!(dropped <= during);
+    let wanted = before + during + after - dropped;
+    process.wait_for("flow_store_flows_total", wanted);
+    // The disk goes with the process.
+    let kept = tempfile::tempdir().unwrap();
+    copy(&disk.join("flows"), &kept.path().join("flows"));
+    process.stop();
+    assert_eq!(totals(kept.path()).0, wanted);
 }

@@ -48,8 +48,25 @@ impl Millrace {
         Self::start_at("127.0.0.1:0", page, data, more)
     }
 
+    /// The same, with `data` on a disk of its own that has so many bytes. As root: the disk is mounted for the process alone,
+    /// which makes it go with the process.
+    pub(crate) fn start_on_small_disk(data: &Path, bytes: usize, more: &[&str]) -> Self {
+        let mut command = Command::new("unshare");
+        command
+            .args(["--mount", "sh", "-c"])
+            .arg(format!("mount -t tmpfs -o size={bytes} tmpfs \"$0\" && exec \"$@\""))
+            .arg(data)
+            .arg(env!("CARGO_BIN_EXE_millrace"));
+        Self::start_with(command, "127.0.0.1:0", "127.0.0.1:0", data, more)
+    }
+
     fn start_at(listen: &str, page: &str, data: &Path, more: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
+        let command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        Self::start_with(command, listen, page, data, more)
+    }
+
+    fn start_with(mut command: Command, listen: &str, page: &str, data: &Path, more: &[&str]) -> Self {
+        let mut child = command
             .args(["run", "--listen", listen, "--http", page, "--data"])
             .arg(data)
             .args(["--keep-free", "0", "--file-age", "500ms", "--checkpoint", "100ms"])
@@ -85,6 +102,34 @@ impl Millrace {
             listening,
             page,
         }
+    }
+
+    /// A path as the process sees it.
+    pub(crate) fn its(&self, path: &Path) -> PathBuf {
+        Path::new("/proc")
+            .join(self.child.id().to_string())
+            .join("root")
+            .join(path.strip_prefix("/").unwrap())
+    }
+
+    /// A metric without labels.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
+        let metrics = self.get("/metrics");
+        let value = metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} is not served")).parse().unwrap()
+    }
+
+    /// Waits until a metric has come to a value.
+    pub(crate) fn wait_for(&self, name: &str, wanted: u64) {
+        for _ in 0..1200 {
+            if self.metric(name) >= wanted {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("{name} has not come to {wanted}");
     }
 
     /// Asks the page for a path.
