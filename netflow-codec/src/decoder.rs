@@ -33,6 +33,9 @@ pub struct Decoder {
     places: HashMap<StreamKey, usize, foldhash::fast::FixedState>,
     streams: Vec<Stream>,
     neighbours: Neighbours,
+    /// What IPFIX exporters told of sampling in observation domain 0, which stands for the whole exporting process
+    /// (RFC 7011 §3.1).
+    processes: HashMap<SocketAddr, Arc<Sampling>, foldhash::fast::FixedState>,
     totals: Totals,
     counters: Counters,
     /// Notes on the message at hand, kept for their memory.
@@ -117,6 +120,7 @@ impl Decoder {
             places: HashMap::default(),
             streams: Vec::new(),
             neighbours: Neighbours::default(),
+            processes: HashMap::default(),
             totals: Totals::default(),
             counters: Counters::default(),
             parts: Vec::new(),
@@ -178,7 +182,9 @@ impl Decoder {
                 self.adopt_templates(place, now_ms);
             }
         }
+        let process = self.process_of(&header, from);
         if let Some(stream) = self.streams.get_mut(place) {
+            let before = Arc::as_ptr(&stream.sampling);
             let mut walk = Walk {
                 limits: &self.limits,
                 totals: &mut self.totals,
@@ -193,6 +199,7 @@ impl Decoder {
                 now_ms,
                 content: Content::default(),
                 duplicate,
+                process,
             };
             walk.replay_adopted();
             let long = match header.version {
@@ -204,6 +211,9 @@ impl Decoder {
                 None => walk.sets(start, length),
             }
             let content = walk.content;
+            if header.version == Version::Ipfix && header.domain.0 == 0 && before != Arc::as_ptr(&stream.sampling) {
+                self.processes.insert(from, Arc::clone(&stream.sampling));
+            }
             if duplicate {
                 sequencing.counting = stream.sequence.counting();
                 self.counters.duplicates = self.counters.duplicates.wrapping_add(1);
@@ -237,6 +247,7 @@ impl Decoder {
         let place = *self.places.get(key)?;
         self.adopt_templates(place, now_ms);
         let header = self.replayed.first()?.header;
+        let process = self.process_of(&header, key.exporter);
         let stream = self.streams.get_mut(place)?;
         let sequencing = Sequencing {
             arrival: Arrival::Unsequenced,
@@ -258,6 +269,7 @@ impl Decoder {
             now_ms,
             content: Content::default(),
             duplicate: false,
+            process,
         };
         walk.replay_adopted();
         Some(Message {
@@ -273,6 +285,14 @@ impl Decoder {
             gaps: &self.gaps,
             regained: 0,
         })
+    }
+
+    /// What a message's exporter told of sampling for all its observation domains.
+    fn process_of(&self, header: &Header, exporter: SocketAddr) -> Option<Arc<Sampling>> {
+        if header.version != Version::Ipfix || header.domain.0 == 0 {
+            return None;
+        }
+        self.processes.get(&exporter).map(Arc::clone)
     }
 
     /// Takes over the templates that sets of a stream wait for from its neighbours, and takes those sets up.
@@ -407,6 +427,9 @@ impl Decoder {
         self.totals.held_bytes = self.totals.held_bytes.saturating_sub(stream.held.bytes());
         *stream = Stream::new(key, heard_ms);
         stream.sampling = Arc::new(sampling);
+        if key.version == Version::Ipfix && key.domain.0 == 0 {
+            self.processes.insert(key.exporter, Arc::clone(&stream.sampling));
+        }
         if sequence.version() == key.version {
             stream.sequence = sequence;
         }
@@ -475,6 +498,9 @@ impl Decoder {
         let gone = self.streams.swap_remove(place);
         self.places.remove(&gone.key);
         self.neighbours.remove(gone.key);
+        if gone.key.version == Version::Ipfix && gone.key.domain.0 == 0 {
+            self.processes.remove(&gone.key.exporter);
+        }
         if let Some(moved) = self.streams.get(place) {
             self.places.insert(moved.key, place);
         }
@@ -501,6 +527,8 @@ struct Walk<'w> {
     content: Content,
     /// Whether the datagram came before: nothing is learned or counted from it.
     duplicate: bool,
+    /// What is known of sampling in all observation domains of the exporter.
+    process: Option<Arc<Sampling>>,
 }
 
 /// A hash that tells datagrams of a stream apart.
@@ -811,9 +839,13 @@ impl Walk<'_> {
             let template = Arc::clone(template);
             self.learn(&template, held, &header, start, end);
         }
+        let sampling = match &self.process {
+            None => number_in(&mut self.used.sampling, &self.stream.sampling),
+            Some(process) => number_in(&mut self.used.sampling, self.stream.sampling_within(process)),
+        };
         self.parts.push(Part::Data(DataPart {
             template: number,
-            sampling: number_in(&mut self.used.sampling, &self.stream.sampling),
+            sampling,
             header,
             held,
             start,

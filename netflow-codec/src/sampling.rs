@@ -66,6 +66,24 @@ impl Sampling {
         Some(next)
     }
 
+    /// What is known of an observation domain by what holds for all of its exporter, where it is silent itself.
+    pub(crate) fn within(&self, process: &Self) -> Self {
+        let mut both = self.clone();
+        both.rate = self.rate.or(process.rate);
+        both.system_init_ms = self.system_init_ms.or(process.system_init_ms);
+        for (id, rate) in &process.samplers {
+            if find(&self.samplers, *id).is_none() {
+                note(&mut both.samplers, *id, *rate);
+            }
+        }
+        for (id, rate) in &process.interfaces {
+            if find(&self.interfaces, *id).is_none() {
+                note(&mut both.interfaces, *id, *rate);
+            }
+        }
+        both
+    }
+
     /// The rate of a flow record: 1 unsampled, 0 not known.
     #[must_use]
     pub fn rate_of(&self, record: &Record<'_>, header: &Header) -> u32 {

@@ -37,6 +37,8 @@ pub(crate) struct Stream {
     pub(crate) templates: TemplateCache,
     pub(crate) held: HeldSets,
     pub(crate) sampling: Arc<Sampling>,
+    /// What is known with that of the exporter's whole process, and the two that it was made of.
+    within: Option<[Arc<Sampling>; 3]>,
     pub(crate) sequence: Tracker,
 }
 
@@ -50,7 +52,22 @@ impl Stream {
             templates: TemplateCache::default(),
             held: HeldSets::default(),
             sampling: Arc::default(),
+            within: None,
             sequence: Tracker::new(key.version),
+        }
+    }
+
+    /// What is known of sampling, by what the exporter told for all its observation domains where this one is silent.
+    pub(crate) fn sampling_within(&mut self, process: &Arc<Sampling>) -> &Arc<Sampling> {
+        let made =
+            |[_, own, other]: &[Arc<Sampling>; 3]| Arc::ptr_eq(own, &self.sampling) && Arc::ptr_eq(other, process);
+        if !self.within.as_ref().is_some_and(made) {
+            let both = Arc::new(self.sampling.within(process));
+            self.within = Some([both, Arc::clone(&self.sampling), Arc::clone(process)]);
+        }
+        match &self.within {
+            Some([both, ..]) => both,
+            None => &self.sampling,
         }
     }
 }

@@ -363,3 +363,66 @@ fn data_that_still_wait_at_the_end_take_over_templates_from_another_port() {
         .collect();
     assert_eq!(found, [[7]]);
 }
+
+#[test]
+fn sampling_told_in_domain_0_of_ipfix_holds_for_domains_that_are_silent() {
+    let options = Template::new(
+        TemplateId(300),
+        TemplateKind::Options { scope_fields: 1 },
+        vec![
+            FieldSpec::fixed(ElementId::iana(144), 4), // exportingProcessId
+            FieldSpec::fixed(ElementId::iana(34), 4),  // samplingInterval
+        ],
+    )
+    .unwrap();
+    let flows = template(256, TemplateKind::Data, &[1, 2]);
+    let told = |version, domain, defined: &Template, value: u32| {
+        let header = Header {
+            version,
+            domain: DomainId(domain),
+            sequence: Some(0),
+            export_time_ms: 1_700_000_000_000,
+            uptime_ms: (version == Version::V9).then_some(0),
+            count: 0,
+            sampling: 0,
+        };
+        let mut datagram = Vec::new();
+        let mut message = MessageWriter::new(&mut datagram, &header);
+        message.templates([defined]).unwrap();
+        let mut set = message.data_set(defined).unwrap();
+        let value = value.to_be_bytes();
+        set.record_of(defined.fields().iter().map(|_| &value[..])).unwrap();
+        set.finish().unwrap();
+        message.finish().unwrap();
+        datagram
+    };
+    let rate = |decoder: &mut Decoder, datagram: &[u8]| {
+        let message = decoder.decode(datagram, exporter(1), 0).unwrap();
+        let rates = message.sets().filter_map(|set| match set {
+            Ok(Set::Data(set)) => set.records().next().map(|record| set.sampling_rate(&record)),
+            _ => None,
+        });
+        rates.collect::<Vec<_>>()
+    };
+    let mut decoder = Decoder::new(Limits::default());
+    assert_eq!(rate(&mut decoder, &told(Version::Ipfix, 5, &flows, 1)), [0]);
+    rate(&mut decoder, &told(Version::Ipfix, 0, &options, 100));
+    assert_eq!(rate(&mut decoder, &told(Version::Ipfix, 5, &flows, 2)), [100]);
+    rate(&mut decoder, &told(Version::Ipfix, 6, &options, 7));
+    assert_eq!(
+        rate(&mut decoder, &told(Version::Ipfix, 6, &flows, 3)),
+        [7],
+        "its own goes before"
+    );
+    rate(&mut decoder, &told(Version::Ipfix, 0, &options, 200));
+    assert_eq!(rate(&mut decoder, &told(Version::Ipfix, 5, &flows, 4)), [200]);
+    // In v9, source id 0 is one like any other.
+    rate(&mut decoder, &told(Version::V9, 0, &options, 100));
+    assert_eq!(rate(&mut decoder, &told(Version::V9, 5, &flows, 1)), [0]);
+    // After a restart as before.
+    let mut after = Decoder::new(Limits::default());
+    for stream in decoder.snapshot() {
+        after.restore(stream).unwrap();
+    }
+    assert_eq!(rate(&mut after, &told(Version::Ipfix, 5, &flows, 5)), [200]);
+}
