@@ -59,8 +59,8 @@ class Collector(threading.Thread):
 def flow(export_ms, boot_ms, values):
     proto = values.get(PROTOCOL, 0)
     sport, dport = values.get(L4_SRC, 0), values.get(L4_DST, 0)
-    if proto == 1:
-        sport, dport = 0, values.get(ICMP, dport)
+    if proto == 1 and ICMP in values:
+        sport, dport = 0, values[ICMP]
     quad = lambda of: ".".join(map(str, of.to_bytes(4, "big")))
     return (export_ms, boot_ms + values[FIRST], boot_ms + values[LAST], quad(values[V4_SRC]), quad(values[V4_DST]), sport, dport, proto,
             values.get(FLAGS, 0), values[IN_BYTES], values[IN_PKTS])
@@ -157,7 +157,7 @@ def packets(pcap):
             data = source.read(length)
             proto = data[23]
             if proto == 1:
-                sport, dport, flags = 0, data[34] << 8 | data[35], 0
+                sport, dport, flags = data[34], data[35], 0
             else:
                 sport, dport = struct.unpack_from("!HH", data, 34)
                 flags = data[47] if proto == 6 else 0
@@ -167,7 +167,8 @@ def packets(pcap):
 def by_rule(pcap, both_ways, scan_ms, idle_ms=15_000, active_ms=60_000, joined=False):
     """What an exporter tells by its rules alone. Every `scan_ms` it gives out what has been silent for long or lasts long.
 
-    softflowd keeps one entry for both directions, with one first and one last time; fprobe one for each. `joined` is for records as
+    softflowd keeps one entry for both directions, with one first and one last time; fprobe one for each, and it gives an ICMP message's type
+    for the source port and its code for the destination's, where others have type × 256 + code in the latter. `joined` is for records as
     Argus makes them: both directions in one, from the host that spoke first, with the time at which it did.
     """
     table, due, out = {}, None, []
@@ -192,6 +193,8 @@ def by_rule(pcap, both_ways, scan_ms, idle_ms=15_000, active_ms=60_000, joined=F
                 del table[key]
             due += scan_ms
         due = due or now + scan_ms
+        if proto == 1 and both_ways:
+            sport, dport = 0, sport << 8 | dport
         forth = (src, dst, sport, dport)
         back = proto != 1 and both_ways and (dst, src, dport, sport)
         key = (proto, min(forth, back) if back else forth)

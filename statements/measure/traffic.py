@@ -293,13 +293,13 @@ class Recording:
         # Ports of one host: nmap as it is (1,000 ports, one source port), with connections, politely, by an insider.
         for scanner, target, gap, count, at, style in (("203.0.113.20", "10.1.0.80", 0.002, 1000, 700, "syn"), ("203.0.113.21", "10.1.0.10", 0.004, 1000, 1800, "connect"),
                                                        ("198.51.100.66", "10.1.0.24", 0.4, 400, 2700, "syn"), ("10.1.11.28", "10.1.0.25", 0.02, 2000, 3600, "connect"),
-                                                       ("198.51.100.67", "10.1.0.81", 0.01, 300, 5100, "fin")):
+                                                       ("198.51.100.67", "10.1.0.81", 0.01, 300, 5100, "fin"), ("198.51.100.68", "10.1.0.22", 0.05, 200, 2900, "ack")):
             ports = r.sample(range(1, 10_000), count)
             for index, port in enumerate(ports):
                 when = at + index * gap
-                if style == "fin":
-                    self.add(when, scanner, target, TCP, 41_000, port, FIN | PSH | 32, 40)
-                    self.add(when + 0.002, target, scanner, TCP, port, 41_000, RST | ACK, 40)
+                if style in ("fin", "ack"):
+                    self.add(when, scanner, target, TCP, 41_000, port, FIN | PSH | 32 if style == "fin" else ACK, 40)
+                    self.add(when + 0.002, target, scanner, TCP, port, 41_000, RST | ACK if style == "fin" else RST, 40)
                 elif index % 200 == 7 and style == "connect":
                     self.tcp(scanner, target, port, when, [], "rst", 0.002)
                 else:
