@@ -60,13 +60,28 @@ pub(crate) fn value_to_ms(
     match unit {
         TimeUnit::Seconds => i64::try_from(value).ok()?.checked_mul(1000),
         TimeUnit::Milliseconds => i64::try_from(value).ok(),
-        TimeUnit::Ntp => Some(ntp_to_ms(value)),
+        TimeUnit::Ntp => Some(fraction_to_ms(value, header.export_time_ms)),
         TimeUnit::Uptime => match header.uptime_ms {
             Some(_) => header.uptime_to_ms(u32::try_from(value).ok()?),
             None => start()?.checked_add(i64::try_from(value).ok()?),
         },
         TimeUnit::DeltaMicroseconds => header.export_time_ms.checked_sub(i64::try_from(value / 1000).ok()?),
     }
+}
+
+/// What two moments may be apart of which one is the export of the other.
+const YEAR_MS: u64 = 366 * 24 * 60 * 60 * 1000;
+
+/// A moment of `dateTimeMicroseconds` or `dateTimeNanoseconds`: an NTP timestamp, unless that is over a year off the
+/// export, and the number taken for micro- or nanoseconds since 1970 is not, as some exporters have it.
+fn fraction_to_ms(value: u64, export_time_ms: i64) -> i64 {
+    let ntp = ntp_to_ms(value);
+    let is_near = |ms: &i64| ms.abs_diff(export_time_ms) < YEAR_MS;
+    if is_near(&ntp) {
+        return ntp;
+    }
+    let counted = [value / 1000, value / 1_000_000].map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
+    counted.into_iter().find(is_near).unwrap_or(ntp)
 }
 
 /// An NTP timestamp in ms since 1970, rounded down. Era 0 ends in 2036; what is then before 1970 is of era 1.
@@ -116,5 +131,23 @@ mod tests {
     fn ntp_fractions_become_milliseconds() {
         let seconds = 1_700_000_000_u64 + 2_208_988_800;
         assert_eq!(ntp_to_ms((seconds << 32) | 0x8000_0000), 1_700_000_000_500);
+    }
+
+    #[test]
+    fn plain_counts_since_1970_are_told_from_ntp_timestamps() {
+        let export_ms = 1_700_000_060_000;
+        let moment = 1_700_000_000_250_u64;
+        let to_ms = |value| value_to_ms(TimeUnit::Ntp, value, &header(export_ms, 0), || None);
+        let ntp = ((moment / 1000 + 2_208_988_800) << 32) | (1 << 30);
+        assert_eq!(to_ms(ntp), Some(1_700_000_000_250));
+        assert_eq!(to_ms(moment * 1000), Some(1_700_000_000_250));
+        assert_eq!(to_ms(moment * 1_000_000), Some(1_700_000_000_250));
+    }
+
+    #[test]
+    fn ntp_timestamps_after_2036_are_of_the_next_era() {
+        // 2040-01-01, 2,208,988,800 + 2,208,988,800 s after 1900, without the first 2^32.
+        let seconds = 2 * 2_208_988_800_u64 - (1 << 32);
+        assert_eq!(ntp_to_ms(seconds << 32), 2_208_988_800_000);
     }
 }

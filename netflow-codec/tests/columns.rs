@@ -249,3 +249,14 @@ fn memory_of_a_batch_is_used_again_once_nobody_has_it() {
         "{places:?}"
     );
 }
+
+#[test]
+fn uptimes_of_ipfix_tell_how_long_a_flow_took_even_if_nobody_knows_when_the_exporter_started() {
+    let datagram = hex("000a 002c 6553 f100 0000 0000 0000 0001
+         0002 0010 0100 0002 0016 0004 0015 0004  // template 256: flowStartSysUpTime, flowEndSysUpTime
+         0100 000c ffff fe0c 0000 0064            // from 500 ms before the uptime wraps to 100 ms after: 600 ms
+         ");
+    let columns = columns_of(&[datagram]);
+    let moments = |column: usize| columns[column].as_primitive::<TimestampMillisecondType>().value(0);
+    assert_eq!((moments(0), moments(1)), (1_699_999_999_400, 1_700_000_000_000));
+}

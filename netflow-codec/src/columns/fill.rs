@@ -265,6 +265,20 @@ fn write_moments(layout: &Layout, fields: &impl Fields, moments: &[Moment], out:
                     };
                 }
             }
+            Moment::FromUptimes { start, end } => {
+                let pairs = fields.bytes(layout, *start).zip(fields.bytes(layout, *end));
+                for (value, (start, end)) in out.iter_mut().zip(pairs) {
+                    let lasted = match (unsigned(start), unsigned(end)) {
+                        (Some(start), Some(end)) => end.wrapping_sub(start),
+                        _ => continue,
+                    };
+                    // Uptimes have 32 bits and wrap.
+                    let lasted = lasted & u64::from(u32::MAX);
+                    if *value == MISSING && lasted <= u64::from(i32::MAX.unsigned_abs()) {
+                        *value = export_ms.saturating_sub(i64::try_from(lasted).unwrap_or(0));
+                    }
+                }
+            }
         }
     }
     for value in out {

@@ -12,6 +12,8 @@ use crate::time::{self, TimeUnit};
 const PROTOCOL: ElementId = ElementId::iana(4);
 const DURATION_MS: ElementId = ElementId::iana(161);
 const DURATION_US: ElementId = ElementId::iana(162);
+const START_UPTIME: ElementId = ElementId::iana(22);
+const END_UPTIME: ElementId = ElementId::iana(21);
 const STARTS: [u16; 6] = [152, 150, 154, 156, 22, 158];
 const ENDS: [u16; 6] = [153, 151, 155, 157, 21, 159];
 
@@ -48,6 +50,12 @@ pub(super) enum Moment {
         duration: Needed,
         per_ms: u64,
         sign: Sign,
+    },
+    /// The export, less the time between the uptimes of the flow's ends: where an exporter tells these, and never when it
+    /// started, the time that the flow took is all that is known.
+    FromUptimes {
+        start: Needed,
+        end: Needed,
     },
 }
 
@@ -244,6 +252,11 @@ impl Layout {
                     sign,
                 });
             }
+        }
+        if sign == Sign::Minus
+            && let (Some(start), Some(end)) = (self.find(START_UPTIME, template), self.find(END_UPTIME, template))
+        {
+            moments.push(Moment::FromUptimes { start, end });
         }
         // Where a template has none, the time of the export stands in.
         Source::Moment(moments)
