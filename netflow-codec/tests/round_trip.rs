@@ -254,3 +254,69 @@ fn withdrawn_templates_are_unknown() {
         ] if unknown.template == TemplateId(300)
     ));
 }
+
+#[test]
+fn values_of_a_field_are_those_of_the_records_whatever_their_number_and_width() {
+    for version in [Version::V5, Version::V9] {
+        let widths: &[u16] = &[4, 1, 2, 8, 3, 16, 6];
+        let fields = (500_u16..)
+            .zip(widths)
+            .map(|(id, width)| FieldSpec::fixed(ElementId::iana(id), *width))
+            .collect();
+        let template = Template::new(TemplateId(256), TemplateKind::Data, fields).unwrap();
+        for records in 1..=20_u8 {
+            let header = Header {
+                version,
+                domain: DomainId(1),
+                sequence: Some(0),
+                export_time_ms: 1_700_000_000_000,
+                uptime_ms: Some(0),
+                count: 0,
+                sampling: 0,
+            };
+            let mut datagram = Vec::new();
+            let mut message = MessageWriter::new(&mut datagram, &header);
+            let bytes = |record: u8, length: u8| (0..length).map(move |byte| byte.wrapping_mul(31) ^ record);
+            if version == Version::V5 {
+                for record in 0..records {
+                    message.fixed_records(&bytes(record, 48).collect::<Vec<_>>()).unwrap();
+                }
+            } else {
+                message.templates([&template]).unwrap();
+                let mut set = message.data_set(&template).unwrap();
+                for record in 0..records {
+                    set.record(&bytes(record, 40).collect::<Vec<_>>()).unwrap();
+                }
+                set.finish().unwrap();
+            }
+            message.finish().unwrap();
+            let mut decoder = Decoder::new(Limits::default());
+            let message = decoder.decode(&datagram, "192.0.2.1:2055".parse().unwrap(), 0).unwrap();
+            let mut sets = message.sets().filter_map(|set| match set {
+                Ok(Set::Data(set)) => Some(set),
+                _ => None,
+            });
+            let set = sets.next().unwrap();
+            assert_eq!(set.len(), usize::from(records));
+            for number in 0..set.template().fields().len() {
+                let wanted: Vec<u64> = set
+                    .records()
+                    .map(|record| {
+                        let bytes = record.at(number).unwrap();
+                        bytes.iter().fold(0, |value: u64, byte| (value << 8) | u64::from(*byte))
+                    })
+                    .collect();
+                let stepped: Vec<u64> = set.unsigned_values(number).unwrap().collect();
+                let mut folded = Vec::new();
+                set.unsigned_values(number)
+                    .unwrap()
+                    .for_each(|value| folded.push(value));
+                assert_eq!(
+                    (&stepped, &folded),
+                    (&wanted, &wanted),
+                    "{version:?}, {records} records, field {number}"
+                );
+            }
+        }
+    }
+}
