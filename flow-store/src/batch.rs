@@ -1,15 +1,18 @@
 //! From the sets of a message to a batch of flows, column by column.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::{ArrayRef, FixedSizeBinaryArray, RecordBatch, TimestampMillisecondArray, UInt32Array};
-use arrow_buffer::Buffer;
+use arrow_buffer::{ArrowNativeType, Buffer};
 use netflow_codec::columns::{Column, ColumnKind, ColumnPlan, Columns, Integer};
 use netflow_codec::{DataSet, ElementId, Message};
 
 use crate::bundle::constant_text;
 use crate::schema::{self, ADDRESS_LEN, flow_schema};
+
+const ADDRESS_BYTES: usize = ADDRESS_LEN as usize;
 
 const fn iana(id: u16) -> ElementId {
     ElementId::iana(id)
@@ -101,9 +104,15 @@ pub struct FlowBatchBuilder {
     capacity: usize,
     columns: Columns,
     time: Vec<i64>,
-    exporter: Vec<[u8; ADDRESS_LEN as usize]>,
+    /// Addresses, one after the other.
+    exporter: Vec<u8>,
     domain: Vec<u32>,
+    /// Memory of the three in batches given out, to be used again when they are done with, as [`Columns`] does.
+    given: VecDeque<[Buffer; 3]>,
 }
+
+/// Batches whose memory is kept in sight: one that is being written, and one that waits.
+const MAX_GIVEN: usize = 2;
 
 impl FlowBatchBuilder {
     /// An empty builder, with room for so many flows.
@@ -115,8 +124,9 @@ impl FlowBatchBuilder {
             capacity,
             columns: Columns::new(column_plan(), capacity),
             time: Vec::with_capacity(capacity),
-            exporter: Vec::with_capacity(capacity),
+            exporter: Vec::with_capacity(capacity * ADDRESS_BYTES),
             domain: Vec::with_capacity(capacity),
+            given: VecDeque::new(),
         }
     }
 
@@ -126,7 +136,10 @@ impl FlowBatchBuilder {
         let rows = self.columns.append(set);
         let len = self.columns.len();
         self.time.resize(len, time_ms);
-        self.exporter.resize(len, address(message.exporter().ip()));
+        let filled = self.exporter.len();
+        self.exporter.resize(len * ADDRESS_BYTES, 0);
+        let exporter = address(message.exporter().ip());
+        self.exporter[filled..].as_chunks_mut().0.fill(exporter);
         self.domain.resize(len, message.domain().0);
         rows
     }
@@ -151,25 +164,54 @@ impl FlowBatchBuilder {
     )]
     pub fn finish(&mut self) -> RecordBatch {
         let rows = self.columns.len();
-        let time = std::mem::replace(&mut self.time, Vec::with_capacity(self.capacity));
-        let exporter = std::mem::replace(&mut self.exporter, Vec::with_capacity(self.capacity));
-        let domain = std::mem::replace(&mut self.domain, Vec::with_capacity(self.capacity));
-        let exporter = FixedSizeBinaryArray::new(ADDRESS_LEN, Buffer::from_vec(exporter.into_flattened()), None);
+        let time = Buffer::from_vec(std::mem::take(&mut self.time));
+        let exporter = Buffer::from_vec(std::mem::take(&mut self.exporter));
+        let domain = Buffer::from_vec(std::mem::take(&mut self.domain));
+        self.start();
+        self.given.truncate(MAX_GIVEN - 1);
+        self.given.push_front([&time, &exporter, &domain].map(Buffer::clone));
+
+        let time = TimestampMillisecondArray::new(time.into(), None);
+        let exporter = FixedSizeBinaryArray::new(ADDRESS_LEN, exporter, None);
+        let domain = UInt32Array::new(domain.into(), None);
 
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(flow_schema().fields().len());
-        columns.push(Arc::new(TimestampMillisecondArray::from(time).with_timezone("UTC")));
+        columns.push(Arc::new(time.with_timezone("UTC")));
         columns.extend(self.columns.finish());
         columns.push(Arc::new(exporter));
-        columns.push(Arc::new(UInt32Array::from(domain)));
+        columns.push(Arc::new(domain));
         columns.push(constant_text(&self.probe, rows));
         columns.push(constant_text(&self.area, rows));
         RecordBatch::try_new(flow_schema(), columns).expect("columns of the flow schema")
     }
 }
 
+impl FlowBatchBuilder {
+    /// Empty columns, in memory of a batch that nobody uses any more if there is one.
+    fn start(&mut self) {
+        let is_free = |batch: &[Buffer; 3]| batch.iter().all(|buffer| buffer.strong_count() == 1);
+        let free = self
+            .given
+            .iter()
+            .position(is_free)
+            .and_then(|place| self.given.remove(place));
+        let [time, exporter, domain] = free.map_or_else(Default::default, |batch| batch.map(Some));
+        self.time = emptied(time, self.capacity);
+        self.exporter = emptied(exporter, self.capacity * ADDRESS_BYTES);
+        self.domain = emptied(domain, self.capacity);
+    }
+}
+
+fn emptied<T: ArrowNativeType>(memory: Option<Buffer>, capacity: usize) -> Vec<T> {
+    let memory = memory.and_then(|buffer| buffer.into_vec().ok());
+    let mut values = memory.unwrap_or_else(|| Vec::with_capacity(capacity));
+    values.clear();
+    values
+}
+
 /// An address as flows hold it.
 #[must_use]
-pub fn address(ip: IpAddr) -> [u8; ADDRESS_LEN as usize] {
+pub fn address(ip: IpAddr) -> [u8; ADDRESS_BYTES] {
     match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
         IpAddr::V6(ip) => ip.octets(),
@@ -187,6 +229,19 @@ mod tests {
         let first = schema.index_of(schema::FLOW_START).unwrap();
         let last = schema.index_of(schema::NEXT_HOP).unwrap();
         assert_eq!(planned.fields()[..], schema.fields()[first..=last]);
+    }
+
+    #[test]
+    fn memory_that_nobody_uses_is_used_again() {
+        let mut flows = FlowBatchBuilder::new("p", "a", 4);
+        let place = |batch: &RecordBatch| batch.column(0).to_data().buffers()[0].as_ptr();
+        let first = flows.finish();
+        let at = place(&first);
+        drop(first);
+        let second = flows.finish();
+        let third = flows.finish();
+        assert_eq!(place(&third), at);
+        assert_ne!(place(&second), at);
     }
 
     #[test]
