@@ -466,3 +466,29 @@ fn a_value_that_its_constant_cannot_hold_is_refused() {
         assert!(error.starts_with(message), "{text}\n{error}");
     }
 }
+
+#[test]
+fn a_statement_that_cannot_be_parsed_keeps_its_number() {
+    let text = "select srcIp from Flow; select srcIp frm Flow; select bytes from Flow";
+    let mut planner = Planner::new([flow()]);
+    let mut names = Vec::new();
+    for parsed in parse_each(text) {
+        match parsed {
+            Ok(statement) => names.push(planner.plan(&statement, text).unwrap().name),
+            Err(_) => planner.skip(),
+        }
+    }
+    assert_eq!(names, ["stmt-0", "stmt-2"]);
+}
+
+#[test]
+fn a_merge_defines_the_event_type_it_inserts_into() {
+    let text = "create table Seen (srcIp string primary key);
+        on Flow as f merge Seen as s where s.srcIp = f.srcIp
+        when not matched then insert select f.srcIp as srcIp then insert into Fresh select f.srcIp as host, f.bytes as size;
+        select size from Fresh(host = 'a')";
+    let mut planner = Planner::new([flow()]);
+    for parsed in parse_each(text) {
+        planner.plan(&parsed.unwrap(), text).unwrap();
+    }
+}

@@ -55,6 +55,8 @@ pub(crate) enum Window {
         due: Option<i64>,
         /// When the window was made, for `firsttime`.
         since: i64,
+        /// Numbers of rows that have been taken out and still stand in the queue, never at its front.
+        gone: HashSet<u64>,
     },
     /// The batches.
     Batch {
@@ -124,6 +126,7 @@ impl Window {
                 entries: VecDeque::new(),
                 due: None,
                 since: now_ms,
+                gone: HashSet::new(),
             },
             WindowPlan::TimeBatch {
                 ms,
@@ -183,7 +186,7 @@ impl Window {
     /// Number of rows held.
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Queue { entries, .. } => entries.len(),
+            Self::Queue { entries, gone, .. } => entries.len() - gone.len(),
             Self::Batch { current, last, .. } => current.len() + last.len(),
             Self::Keyed(rows) => rows.len(),
             Self::Sorted(rows) => rows.len(),
@@ -194,7 +197,7 @@ impl Window {
     /// The rows as a join, a subquery or a snapshot sees them; of batches the one delivered last.
     pub(crate) fn rows(&self) -> Box<dyn Iterator<Item = &Row> + '_> {
         match self {
-            Self::Queue { entries, .. } => Box::new(entries.iter().map(|(_, row)| row)),
+            Self::Queue { entries, gone, .. } => Box::new(held(entries, gone)),
             Self::Batch { last, .. } => Box::new(last.iter()),
             Self::Keyed(rows) => Box::new(rows.values()),
             Self::Sorted(rows) => Box::new(rows.iter().map(|entry| &entry.row)),
@@ -205,7 +208,7 @@ impl Window {
     /// The row so far back from the newest, or, in a batch, from the given row.
     pub(crate) fn back(&self, from: &Row, offset: usize) -> Option<&Row> {
         match self {
-            Self::Queue { entries, .. } => entries.iter().rev().nth(offset).map(|(_, row)| row),
+            Self::Queue { entries, gone, .. } => held(entries, gone).rev().nth(offset),
             Self::Batch { current, last, .. } => [last, current].into_iter().find_map(|batch| {
                 let at = batch.binary_search_by_key(&from.id(), Row::id).ok()?;
                 batch.get(at.checked_sub(offset)?)
@@ -219,7 +222,7 @@ impl Window {
     /// The rows that `prevwindow`, `prevcount` and `prevtail` speak of, newest first.
     pub(crate) fn newest_first(&self, from: &Row) -> Box<dyn Iterator<Item = &Row> + '_> {
         match self {
-            Self::Queue { entries, .. } => Box::new(entries.iter().rev().map(|(_, row)| row)),
+            Self::Queue { entries, gone, .. } => Box::new(held(entries, gone).rev()),
             Self::Batch { current, last, .. } => {
                 let within = last.binary_search_by_key(&from.id(), Row::id).is_ok();
                 Box::new(if within {
@@ -241,22 +244,22 @@ impl Window {
                 due.get_or_insert(now + ms);
                 pass(row, change);
             }
-            (WindowPlan::ExtTimed { time, ms }, Self::Queue { entries, .. }) => {
+            (WindowPlan::ExtTimed { time, ms }, Self::Queue { entries, gone, .. }) => {
                 let Some(time) = moment.long(time, row) else { return };
                 entries.push_back((time, row.clone()));
                 pass(row, change);
-                leave_until(entries, time - ms, &mut change.old);
+                leave_until(entries, gone, time - ms, &mut change.old);
             }
             (WindowPlan::TimeAccum(ms), Self::Queue { entries, due, .. }) => {
                 entries.push_back((now, row.clone()));
                 *due = Some(now + ms);
                 pass(row, change);
             }
-            (WindowPlan::Length(length), Self::Queue { entries, .. }) => {
+            (WindowPlan::Length(length), Self::Queue { entries, gone, .. }) => {
                 entries.push_back((now, row.clone()));
                 pass(row, change);
-                while entries.len() as u64 > *length {
-                    change.old.extend(entries.pop_front().map(|(_, row)| row));
+                while (entries.len() - gone.len()) as u64 > *length {
+                    change.old.extend(pop(entries, gone));
                 }
             }
             (WindowPlan::LastEvent, Self::Queue { entries, .. }) => {
@@ -272,7 +275,9 @@ impl Window {
                 entries.push_back((now, row.clone()));
                 pass(row, change);
             }
-            (WindowPlan::FirstLength(length), Self::Queue { entries, .. }) if (entries.len() as u64) < *length => {
+            (WindowPlan::FirstLength(length), Self::Queue { entries, gone, .. })
+                if ((entries.len() - gone.len()) as u64) < *length =>
+            {
                 entries.push_back((now, row.clone()));
                 pass(row, change);
             }
@@ -400,14 +405,16 @@ impl Window {
     /// The due time has come.
     pub(crate) fn fire(&mut self, plan: &WindowPlan, now: i64, change: &mut Change) {
         match (plan, self) {
-            (WindowPlan::Time(ms), Self::Queue { entries, due, .. }) => {
-                leave_until(entries, now - ms, &mut change.old);
+            (WindowPlan::Time(ms), Self::Queue { entries, due, gone, .. }) => {
+                leave_until(entries, gone, now - ms, &mut change.old);
                 *due = entries.front().map(|(time, _)| time + ms);
                 change.updated = !change.old.is_empty();
             }
-            (WindowPlan::TimeAccum(_), Self::Queue { entries, due, .. }) => {
+            (WindowPlan::TimeAccum(_), Self::Queue { entries, due, gone, .. }) => {
                 *due = None;
-                change.old.extend(entries.drain(..).map(|(_, row)| row));
+                while let Some(row) = pop(entries, gone) {
+                    change.old.push(row);
+                }
                 change.updated = !change.old.is_empty();
             }
             (
@@ -447,19 +454,24 @@ impl Window {
     /// Takes rows out, as a deletion from a named window does.
     pub(crate) fn remove(&mut self, plan: &WindowPlan, gone: &[Row], moment: &Moment<'_>) {
         let among = |row: &Row| gone.iter().any(|gone| gone.id() == row.id());
-        // Many are looked up by hash, few by their place: the rows of a queue are in the order of their numbers.
-        let many = (gone.len() > 16).then(|| gone.iter().map(Row::id).collect::<HashSet<u64>>());
         match self {
-            Self::Queue { entries, due, .. } => {
-                if let Some(gone) = many {
-                    entries.retain(|(_, row)| !gone.contains(&row.id()));
-                } else {
-                    for row in gone {
-                        if let Ok(at) = entries.binary_search_by_key(&row.id(), |(_, row)| row.id()) {
-                            entries.remove(at);
-                        }
+            Self::Queue {
+                entries,
+                due,
+                gone: dead,
+                ..
+            } => {
+                // The rows of a queue are in the order of their numbers.
+                for row in gone {
+                    if entries.binary_search_by_key(&row.id(), |(_, row)| row.id()).is_ok() {
+                        dead.insert(row.id());
                     }
                 }
+                if dead.len() > entries.len() / 2 {
+                    entries.retain(|(_, row)| !dead.contains(&row.id()));
+                    dead.clear();
+                }
+                trim(entries, dead);
                 if let WindowPlan::Time(ms) = plan {
                     *due = entries.front().map(|(time, _)| time + ms);
                 }
@@ -493,10 +505,33 @@ fn pass(row: &Row, change: &mut Change) {
     change.new.push(row.clone());
 }
 
+/// The rows of a queue that have not been taken out.
+fn held<'w>(
+    entries: &'w VecDeque<(i64, Row)>,
+    gone: &'w HashSet<u64>,
+) -> impl DoubleEndedIterator<Item = &'w Row> + 'w {
+    let rows = entries.iter().map(|(_, row)| row);
+    rows.filter(|row| gone.is_empty() || !gone.contains(&row.id()))
+}
+
+/// Lets go of rows at the front that have been taken out.
+fn trim(entries: &mut VecDeque<(i64, Row)>, gone: &mut HashSet<u64>) {
+    while !gone.is_empty() && entries.front().is_some_and(|(_, row)| gone.remove(&row.id())) {
+        entries.pop_front();
+    }
+}
+
+/// Takes the oldest row.
+fn pop(entries: &mut VecDeque<(i64, Row)>, gone: &mut HashSet<u64>) -> Option<Row> {
+    let (_, row) = entries.pop_front()?;
+    trim(entries, gone);
+    Some(row)
+}
+
 /// Rows of a time up to `limit` leave.
-fn leave_until(entries: &mut VecDeque<(i64, Row)>, limit: i64, old: &mut Vec<Row>) {
+fn leave_until(entries: &mut VecDeque<(i64, Row)>, gone: &mut HashSet<u64>, limit: i64, old: &mut Vec<Row>) {
     while entries.front().is_some_and(|(time, _)| *time <= limit) {
-        old.extend(entries.pop_front().map(|(_, row)| row));
+        old.extend(pop(entries, gone));
     }
 }
 
@@ -523,5 +558,45 @@ fn keep_until(
     } else {
         rows.insert((until, row.id()), row.clone());
         *due = rows.first_key_value().map(|((time, _), _)| *time);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::row::event::Event;
+
+    fn row(id: u64) -> Row {
+        Row::One(Arc::new(Event {
+            id,
+            shape: crate::row::WHOLE,
+            values: Vec::new().into(),
+        }))
+    }
+
+    #[test]
+    fn rows_taken_out_of_a_queue_neither_show_nor_leave() {
+        let plan = WindowPlan::Length(4);
+        let moment = Moment {
+            now_ms: 0,
+            eval: &|_, _| Value::Null,
+        };
+        let mut window = Window::new(&plan, 0);
+        let ids = |rows: &[Row]| rows.iter().map(Row::id).collect::<Vec<_>>();
+        for id in 1..=4 {
+            window.insert(&plan, &row(id), &moment, &mut Change::default());
+        }
+        window.remove(&plan, &[row(1), row(3), row(9)], &moment);
+        assert_eq!(window.len(), 2);
+        assert_eq!(window.rows().map(Row::id).collect::<Vec<_>>(), [2, 4]);
+        assert_eq!(window.back(&row(4), 1).map(Row::id), Some(2));
+        let mut change = Change::default();
+        for id in 5..=7 {
+            window.insert(&plan, &row(id), &moment, &mut change);
+        }
+        assert_eq!(ids(&change.old), [2]);
+        assert_eq!(window.rows().map(Row::id).collect::<Vec<_>>(), [4, 5, 6, 7]);
     }
 }
