@@ -10,6 +10,7 @@ use crate::row::event::Row;
 use crate::row::index::{Index, key_in};
 use crate::row::join::conjuncts;
 use crate::row::scope::{Behind, Env, PairScope};
+use crate::row::visit::streams_of;
 use crate::row::window::{Change, Moment, Window};
 use crate::syntax::ast::BinaryOp;
 use crate::value::{Type, Value};
@@ -27,6 +28,8 @@ pub(crate) struct Subquery {
     row_count: u64,
     /// Whether it is told of the changes of its named window.
     follows: bool,
+    /// Of a subquery that only aggregates the rows equal to the outer row: the aggregates and number of rows of each key.
+    by_key: KeyMap<Value, (Group, u64)>,
 }
 
 fn pair<'s>(env: &Env<'s>, row: &'s Row, behind: Behind<'s>) -> PairScope<'s> {
@@ -48,6 +51,40 @@ fn outside<'s>(env: &Env<'s>, outer: &'s dyn Scope) -> PairScope<'s> {
     }
 }
 
+/// Whether a subquery only aggregates the rows that are equal to the outer row: then each key's aggregates are kept up.
+fn aggregates_by_key(plan: &SubqueryPlan) -> bool {
+    let own = |expr: &Expr| streams_of(expr).iter().all(|stream| *stream == 0);
+    let mut parts = Vec::new();
+    if let Some(condition) = &plan.condition {
+        conjuncts(condition, &mut parts);
+    }
+    !plan.aggregates.is_empty()
+        && plan.group_by.is_empty()
+        && matches!(plan.stream.source, SourcePlan::Events(_))
+        && !plan.equal.is_empty()
+        && parts.len() == plan.equal.len()
+        && parts.iter().all(|part| is_equality(part, plan))
+        && [&plan.column, &plan.having]
+            .into_iter()
+            .flatten()
+            .all(|expr| !streams_of(expr).contains(&0))
+        && plan.aggregates.iter().all(|aggregate| {
+            let mut exprs = aggregate.arguments.iter().chain(&aggregate.filter);
+            exprs.all(own)
+        })
+}
+
+/// Whether a part of the condition is one of the equalities with the statement around it.
+fn is_equality(part: &Expr, plan: &SubqueryPlan) -> bool {
+    match &part.node {
+        Node::Compare(BinaryOp::Equal, left, right) => plan
+            .equal
+            .iter()
+            .any(|(inner, outer)| (**left == *inner && **right == *outer) || (**left == *outer && **right == *inner)),
+        _ => false,
+    }
+}
+
 /// Takes out of the condition what the index of equalities already answers.
 pub(crate) fn drop_looked_up(plan: &mut SubqueryPlan) {
     // Aggregates ask the whole condition of each row.
@@ -58,13 +95,7 @@ pub(crate) fn drop_looked_up(plan: &mut SubqueryPlan) {
     let Some(condition) = plan.condition.take() else { return };
     let mut parts = Vec::new();
     conjuncts(&condition, &mut parts);
-    parts.retain(|part| match &part.node {
-        Node::Compare(BinaryOp::Equal, left, right) => !plan
-            .equal
-            .iter()
-            .any(|(inner, outer)| (**left == *inner && **right == *outer) || (**left == *outer && **right == *inner)),
-        _ => true,
-    });
+    parts.retain(|part| !is_equality(part, plan));
     let mut parts: Vec<Expr> = parts.into_iter().cloned().collect();
     plan.condition = match parts.len() {
         0 => None,
@@ -93,6 +124,7 @@ impl Subquery {
             values: KeyMap::default(),
             row_count: 0,
             follows: false,
+            by_key: KeyMap::default(),
         }
     }
 
@@ -123,6 +155,10 @@ impl Subquery {
     fn absorb(&mut self, plan: &SubqueryPlan, change: &Change, env: &Env<'_>) {
         if plan.correlated {
             if plan.equal.is_empty() {
+                return;
+            }
+            if aggregates_by_key(plan) {
+                self.absorb_by_key(plan, change, env);
                 return;
             }
             for row in &change.new {
@@ -171,6 +207,34 @@ impl Subquery {
                         if *count == 0 {
                             self.values.swap_remove(&value);
                         }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes a change into the aggregates of each key.
+    fn absorb_by_key(&mut self, plan: &SubqueryPlan, change: &Change, env: &Env<'_>) {
+        for (rows, entering) in [(&change.new, true), (&change.old, false)] {
+            for row in rows {
+                let scope = pair(env, row, Behind::Nothing);
+                let key = key_in(plan.equal.iter().map(|(inner, _)| inner), &scope);
+                let movement = Movement {
+                    row: row.id(),
+                    now_ms: env.now_ms,
+                };
+                let (group, count) = self
+                    .by_key
+                    .entry(key.clone())
+                    .or_insert_with(|| (Group::new(&plan.aggregates), 0));
+                if entering {
+                    *count += 1;
+                    group.enter(&plan.aggregates, movement, &scope);
+                } else {
+                    *count = count.saturating_sub(1);
+                    group.leave(&plan.aggregates, movement, &scope);
+                    if *count == 0 {
+                        self.by_key.swap_remove(&key);
                     }
                 }
             }
@@ -338,6 +402,19 @@ impl Subquery {
         if !plan.aggregates.is_empty() || !plan.group_by.is_empty() {
             if self.incremental(plan) {
                 return Self::of_group(plan, env, outer, &self.group, None)
+                    .into_iter()
+                    .collect();
+            }
+            if aggregates_by_key(plan) {
+                // What is null equals nothing.
+                let key = key_in(plan.equal.iter().map(|(_, outer)| outer), &outside(env, outer));
+                let known = match &key {
+                    Value::Null => false,
+                    Value::List(values) => !values.iter().any(Value::is_null),
+                    _ => true,
+                };
+                let group = self.by_key.get(&key).filter(|_| known).map(|(group, _)| group);
+                return Self::of_group(plan, env, outer, group.unwrap_or(&self.group), None)
                     .into_iter()
                     .collect();
             }
