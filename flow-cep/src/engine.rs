@@ -14,7 +14,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
-use crate::column::Columns;
+use crate::column::{Columns, Sieve, Sifted};
 use crate::event_type::EventType;
 use crate::plan::{Action, Catalog, CatalogId, OnActionPlan, StatementPlan};
 use crate::row::decode::{Column, Texts};
@@ -191,6 +191,8 @@ pub struct Engine {
     /// The statements that run by row; `by_row` are their numbers.
     runtime: Runtime,
     by_row: Vec<usize>,
+    /// By event type, what the statements that run by row ask of its rows.
+    sieves: Vec<Sieve>,
     /// The statements that run by column.
     columns: Columns,
     texts: Texts,
@@ -277,7 +279,10 @@ impl Engine {
         };
         let by_row: Vec<usize> = (0..statements.len()).filter(|&number| !columns.runs(number)).collect();
         let rest: Vec<StatementPlan> = by_row.iter().map(|&number| statements[number].clone()).collect();
+        let sieve = |(id, of): (CatalogId, &Arc<EventType>)| Sieve::new(id, of.schema(), &rest);
+        let sieves = catalog.event_types.iter().enumerate().map(sieve).collect();
         let mut engine = Self {
+            sieves,
             runtime: Runtime::new(catalog.clone(), &rest, start_ms, limits),
             by_row,
             columns,
@@ -340,14 +345,33 @@ impl Engine {
             .into_iter()
             .map(|column| Column::new(batch.column(column), &mut self.texts))
             .collect();
-        for (row, &time) in times.iter().enumerate() {
-            if time > self.runtime.now_ms() {
-                self.runtime.advance(time);
-            }
-            let texts = &mut self.texts;
-            self.runtime
-                .event(event_type, columns.len(), |place| columns[place].value(row, texts));
+        let sifted = self.sieves[event_type].sift(batch, times);
+        match self
+            .runtime
+            .listeners(event_type)
+            .and_then(|listeners| sifted.any(listeners))
+        {
+            Some(some) => some
+                .set_indices()
+                .for_each(|row| self.push_row(event_type, times[row], &columns, row, &sifted)),
+            None => (0..times.len()).for_each(|row| self.push_row(event_type, times[row], &columns, row, &sifted)),
         }
+        if let Some(&last) = times.last() {
+            self.runtime.advance(last.max(self.runtime.now_ms()));
+        }
+    }
+
+    fn push_row(&mut self, event_type: CatalogId, time: i64, columns: &[Column<'_>], row: usize, sifted: &Sifted) {
+        if time > self.runtime.now_ms() {
+            self.runtime.advance(time);
+        }
+        let texts = &mut self.texts;
+        self.runtime.event(
+            event_type,
+            columns.len(),
+            |place| columns[place].value(row, texts),
+            |statement| sifted.wants(statement, row),
+        );
     }
 
     /// Moves the clock; it does not go back.

@@ -267,10 +267,13 @@ fn collect(engine: &mut Engine, results: &mut Results) {
     }
 }
 
-fn close(left: &Value, right: &Value) -> bool {
+/// Whether two values are equal up to rounding. A deviation is the root of a difference that rows leave by and by, so that
+/// where it is nothing a rounding error of 1e-12 shows as 1e-6.
+fn close(left: &Value, right: &Value, deviation: bool) -> bool {
     match (left, right) {
         (Value::Double(left), Value::Double(right)) => {
-            left == right || (left - right).abs() <= 1e-9 * left.abs().max(right.abs()).max(1.0)
+            let rounding = if deviation { 1e-6 } else { 1e-9 };
+            left == right || (left - right).abs() <= rounding * left.abs().max(right.abs()).max(1.0)
         }
         _ => left == right && left.value_type() == right.value_type(),
     }
@@ -292,8 +295,9 @@ fn compare(
             found.sort();
         }
         for (expected, found) in expected.iter().zip(&found) {
-            let same =
-                expected.len() == found.len() && expected.iter().zip(found).all(|(left, right)| close(left, right));
+            let deviation = text.contains("stddev");
+            let mut values = expected.iter().zip(found);
+            let same = expected.len() == found.len() && values.all(|(left, right)| close(left, right, deviation));
             prop_assert!(
                 same,
                 "{}\nat {}: by row {:?}, by column {:?}",

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use arrow_array::builder::{FixedSizeBinaryBuilder, StringDictionaryBuilder};
@@ -15,8 +16,7 @@ use flow_cep::plan::{Planner, StatementPlan};
 use flow_cep::syntax::ast::Module;
 use flow_cep::value::parse_address;
 use flow_cep::{Engine, Limits, parse};
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeValLike as _;
+use nix::time::{ClockId, clock_gettime};
 
 use crate::events::{CsvEvents, Item};
 use crate::{Outcome, schema};
@@ -149,10 +149,9 @@ impl Run {
 }
 
 /// Processor time that this thread has used, user and system.
-#[expect(clippy::cast_precision_loss, reason = "microseconds of a run are far below 2^53")]
 fn processor_seconds() -> Result<f64> {
-    let usage = getrusage(UsageWho::RUSAGE_THREAD)?;
-    Ok((usage.user_time().num_microseconds() + usage.system_time().num_microseconds()) as f64 / 1e6)
+    let used = clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?;
+    Ok(Duration::from(used).as_secs_f64())
 }
 
 /// Reads all events, and gives their columns the types that they would have in a bundle.

@@ -355,6 +355,8 @@ pub(crate) struct Grouping {
     pub(crate) cells: Vec<(Cell, usize)>,
     pub(crate) members: Vec<Members>,
     pub(crate) extremes: Vec<Extremes>,
+    /// Scratch space: groups whose first row came, or whose last row left.
+    noted: Vec<u32>,
 }
 
 /// Slots of rows: of their groups, and for each counted set of their values.
@@ -381,6 +383,7 @@ impl Grouping {
             cells: Vec::new(),
             members: Vec::new(),
             extremes: Vec::new(),
+            noted: Vec::new(),
         }
     }
 
@@ -463,17 +466,24 @@ impl Grouping {
             words[0] += i64::from(id_from(slots.len()));
             update_whole::<true>(words, fused, rows, (span.0, span.0 + slots.len()));
         } else {
-            let index = &mut self.index;
+            // New groups are listed without a branch: it would have to wait for each record to be loaded.
+            let noted = &mut self.noted;
+            noted.resize(slots.len(), NONE);
+            let mut next = 0;
             for_each_record!(slots, rows, span.0, (slot, row) => {
                 let record = &mut words[slot as usize * stride..][..stride];
-                if record[0] == 0 {
-                    index.arrive(slot);
-                }
+                noted[next] = slot;
+                next += usize::from(record[0] == 0);
                 record[0] += 1;
                 if let Some((values, offset)) = fused {
                     record[offset] = record[offset].wrapping_add(values[row]);
                 }
             });
+            if self.index.mapping() == Mapping::Same {
+                for &slot in &noted[..next] {
+                    self.index.arrive(slot);
+                }
+            }
         }
         let grouped = self.index.grouped();
         update::<true>(words, stride, cells, slots, rows, span.0, numbers, grouped);
@@ -562,19 +572,23 @@ impl Grouping {
             }
             return;
         }
-        let index = &mut self.index;
+        let noted = &mut self.noted;
+        noted.resize(slots.len(), NONE);
+        let mut next = 0;
         for_each_record!(slots, rows, from, (slot, row) => {
             let record = &mut words[slot as usize * stride..][..stride];
             record[0] -= 1;
             if let Some((values, offset)) = fused {
                 record[offset] = record[offset].wrapping_sub(values[row]);
             }
-            if record[0] == 0 {
-                // What floating point left over goes with the last row.
-                record.fill(0);
-                index.leave(slot);
-            }
+            noted[next] = slot;
+            next += usize::from(record[0] == 0);
         });
+        for &slot in &noted[..next] {
+            // What floating point left over goes with the last row.
+            words[slot as usize * stride..][..stride].fill(0);
+            self.index.leave(slot);
+        }
         self.settle(keys);
     }
 

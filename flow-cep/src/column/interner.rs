@@ -1,6 +1,7 @@
 //! Dense ids for keys: an open-addressing table that is probed for many rows at once.
 
 use std::hash::{BuildHasher, RandomState};
+use std::hint::{black_box, select_unpredictable};
 
 /// No id: a row that takes no part.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -10,6 +11,9 @@ const VACANT: u32 = u32::MAX;
 
 /// Smallest table; a power of two.
 const SMALLEST: usize = 64;
+
+/// So many ids may lie idle before it pays to look for those that nothing is made of.
+const IDLE_IDS: usize = 4096;
 
 /// Most ids of a table: at the highest load its places are still told apart by 32 bits.
 const MOST_IDS: usize = 1 << 31;
@@ -85,8 +89,8 @@ pub(crate) fn id_from(index: usize) -> u32 {
 
 /// Ids in use, by the number of their holders.
 ///
-/// An id that nobody holds is only noted; [`Ids::unheld`] gives it back, so an id that was looked up for a slice stays good
-/// until the slice is done.
+/// An id that nobody holds is only noted; [`Ids::unheld`] or [`Ids::unmarked`] gives it back, so an id that was looked up for
+/// a slice stays good until the slice is done.
 #[derive(Debug)]
 pub(crate) struct Ids {
     holders: Vec<u32>,
@@ -166,6 +170,29 @@ impl Ids {
         }
     }
 
+    /// Whether so many ids may be unheld that it pays to look for those that are not marked either; near the limit fewer will do.
+    pub(crate) fn is_littered(&self) -> bool {
+        let crowded = self.len() >= self.limit - self.limit / 8;
+        let enough = if crowded {
+            self.len() / 16
+        } else {
+            IDLE_IDS.max(self.len() / 2)
+        };
+        !self.idle.is_empty() && self.idle.len() >= enough
+    }
+
+    /// Gives back the ids that nobody holds and that are not marked, and appends them to `unheld`.
+    pub(crate) fn unmarked(&mut self, marks: &Marks, unheld: &mut Vec<u32>) {
+        self.idle.clear();
+        for (id, holders) in (0..).zip(&mut self.holders) {
+            if *holders == 0 && !marks.has(id) {
+                *holders = VACANT;
+                self.free.push(id);
+                unheld.push(id);
+            }
+        }
+    }
+
     /// Rows whose key found no room since the last call.
     pub(crate) fn take_refused(&mut self) -> u64 {
         std::mem::take(&mut self.refused)
@@ -194,6 +221,25 @@ impl Ids {
         ids.free = free;
         ids.idle = (0..bound).filter(|&id| ids.holders[id] == 0).map(id_from).collect();
         Some(ids)
+    }
+}
+
+/// Ids that something is made of.
+#[derive(Debug)]
+pub(crate) struct Marks(Vec<u64>);
+
+impl Marks {
+    /// No marks, for ids below `bound`.
+    pub(crate) fn new(bound: usize) -> Self {
+        Self(vec![0; bound.div_ceil(64)])
+    }
+
+    pub(crate) fn mark(&mut self, id: u32) {
+        self.0[id as usize / 64] |= 1 << (id % 64);
+    }
+
+    fn has(&self, id: u32) -> bool {
+        self.0[id as usize / 64] & (1 << (id % 64)) != 0
     }
 }
 
@@ -282,7 +328,7 @@ pub(crate) struct Interner<K> {
     keys: Vec<K>,
     /// Whether all keys that were ever entered are narrow.
     narrow: bool,
-    /// Ids that the last call of [`Interner::intern`] gave out anew.
+    /// Ids that were given out since [`Interner::settle`].
     created: Vec<u32>,
     /// By row of the slice.
     tags: Vec<u32>,
@@ -314,7 +360,6 @@ impl<K: Key> Interner<K> {
     /// The first pass only loads: it has no branch that depends on the table, so the loads of many rows overlap. What it
     /// does not find at the key's home is looked for, and entered, by the second.
     pub(crate) fn intern(&mut self, rows: &Rows, keys: &[K], base: u32, ids: &mut [u32]) {
-        self.created.clear();
         self.reserve(rows.len());
         if self.tags.len() < keys.len() {
             self.tags.resize(keys.len(), 0);
@@ -328,7 +373,8 @@ impl<K: Key> Interner<K> {
             narrow &= key.is_narrow();
             let entry = table[(tag >> shift) as usize];
             tags[row] = tag;
-            ids[row] = if tag_of(entry) == tag { id_after(entry) } else { 0 };
+            // A branch would have to wait for the load, and all that follows with it.
+            ids[row] = select_unpredictable(tag_of(entry) == tag, id_after(entry), 0);
         });
         self.narrow &= narrow;
         for_each_row!(rows, 0, rows.len(), row => {
@@ -376,11 +422,6 @@ impl<K: Key> Interner<K> {
         id
     }
 
-    /// Ids that the last [`Interner::intern`] gave out anew.
-    pub(crate) fn created(&self) -> &[u32] {
-        &self.created
-    }
-
     /// Makes room for `more` keys at a load of at most five eighths.
     fn reserve(&mut self, more: usize) {
         let wanted = (self.ids.len() + more) * 8 / 5;
@@ -401,12 +442,25 @@ impl<K: Key> Interner<K> {
         (self.table, self.shift) = (table, shift);
     }
 
-    /// Gives back the ids that nobody holds and appends their keys to `freed`.
-    pub(crate) fn sweep(&mut self, freed: &mut Vec<K>) {
+    /// The keys of the ids in use.
+    pub(crate) fn live(&self) -> impl Iterator<Item = K> {
+        let known = self.keys.iter().zip(&self.ids.holders);
+        known.filter(|(_, holders)| **holders != VACANT).map(|(&key, _)| key)
+    }
+
+    /// Notes the ids that nobody has come to hold since they were given out.
+    pub(crate) fn settle(&mut self) {
         self.ids.note(&self.created);
         self.created.clear();
+    }
+
+    /// Gives back the ids that nobody holds; with marks, which [`Ids::is_littered`] asks for, only those without one.
+    pub(crate) fn sweep(&mut self, marks: Option<&Marks>) {
         self.unheld.clear();
-        self.ids.unheld(&mut self.unheld);
+        match marks {
+            Some(marks) => self.ids.unmarked(marks, &mut self.unheld),
+            None => self.ids.unheld(&mut self.unheld),
+        }
         let (shift, seed) = (self.shift, self.seed);
         if self.tags.len() < self.unheld.len() {
             self.tags.resize(self.unheld.len(), 0);
@@ -414,12 +468,10 @@ impl<K: Key> Interner<K> {
         // As in `intern`, the first pass fetches what the second changes.
         let mut fetched = 0;
         for (tag, &id) in self.tags.iter_mut().zip(&self.unheld) {
-            let key = self.keys[id as usize];
-            freed.push(key);
-            *tag = key.tag(seed);
+            *tag = self.keys[id as usize].tag(seed);
             fetched ^= self.table[(*tag >> shift) as usize];
         }
-        std::hint::black_box(fetched);
+        black_box(fetched);
         for place in 0..self.unheld.len() {
             self.remove(self.tags[place], self.unheld[place]);
         }
@@ -529,7 +581,8 @@ mod tests {
                     interner.ids.release(id);
                 }
             }
-            interner.sweep(&mut Vec::new());
+            interner.settle();
+            interner.sweep(None);
             assert_eq!(interner.ids.len(), model.len());
         }
         let (keys, free) = interner.parts();
@@ -598,7 +651,8 @@ mod tests {
                 } else if let Some(id) = model.remove(&key) {
                     interner.ids.release(id);
                 }
-                interner.sweep(&mut Vec::new());
+                interner.settle();
+                interner.sweep(None);
                 for (&key, &id) in &model {
                     prop_assert_eq!(interner.enter_one(Crowded(key)), id);
                 }

@@ -18,7 +18,7 @@ use arrow_buffer::{Buffer, NullBuffer};
 use arrow_schema::{DataType, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-use super::interner::{Ids, Interner, Key, NONE, Rows, for_each_row, id_from};
+use super::interner::{Ids, Interner, Key, Marks, NONE, Rows, for_each_row, id_from};
 use super::text::TextInterner;
 
 /// Position of a key in [`Keys`].
@@ -60,6 +60,24 @@ impl Dictionary {
         }
     }
 
+    fn settle(&mut self) {
+        match self {
+            Self::Integer(interner) | Self::Double(interner) => interner.settle(),
+            Self::Address(interner) => interner.settle(),
+            Self::Text(interner) => interner.settle(),
+            Self::Boolean => {}
+        }
+    }
+
+    fn sweep(&mut self, marks: Option<&Marks>) {
+        match self {
+            Self::Integer(interner) | Self::Double(interner) => interner.sweep(marks),
+            Self::Address(interner) => interner.sweep(marks),
+            Self::Text(interner) => interner.sweep(marks),
+            Self::Boolean => {}
+        }
+    }
+
     const fn ids_mut(&mut self) -> Option<&mut Ids> {
         match self {
             Self::Integer(interner) | Self::Double(interner) => Some(&mut interner.ids),
@@ -84,12 +102,48 @@ enum Kind {
     },
 }
 
+impl Kind {
+    /// The ids that the table gives, which follow those that need none.
+    const fn ids(&self) -> Option<&Ids> {
+        match self {
+            Self::Pair { pairs, .. } => Some(&pairs.ids),
+            Self::Atom { dictionary, .. } => dictionary.ids(),
+        }
+    }
+
+    const fn base(&self) -> u32 {
+        match self {
+            Self::Pair { .. } => 0,
+            Self::Atom { dictionary, .. } => dictionary.base(),
+        }
+    }
+}
+
 /// One key and the ids of the present slice's rows.
 #[derive(Debug)]
 struct Slot {
     kind: Kind,
     ids: Vec<u32>,
     fresh: bool,
+}
+
+impl Slot {
+    fn is_made_of(&self, key: KeyId) -> bool {
+        matches!(self.kind, Kind::Pair { left, right, .. } if left == key || right == key)
+    }
+
+    /// Calls `visit` with the ids of a key that the pairs in use are made of.
+    fn each_part(&self, key: KeyId, mut visit: impl FnMut(u32)) {
+        let Kind::Pair { left, right, pairs } = &self.kind else {
+            return;
+        };
+        if *left == key {
+            pairs.live().for_each(|pair| visit(unpack(pair).0));
+        }
+        if *right == key {
+            pairs.live().for_each(|pair| visit(unpack(pair).1));
+        }
+    }
 }
 
 /// What a checkpoint keeps of a key: by id, and the free ids.
@@ -274,10 +328,6 @@ impl Keys {
                 } else {
                     pairs.intern(rows, packed, 0, &mut slot.ids);
                 }
-                for (part, half) in [(*left_key, Half::Left), (*right_key, Half::Right)] {
-                    let ids = pairs.created().iter().map(|&id| half.of(pairs.key(id)));
-                    hold(&mut before[part].kind, ids);
-                }
             }
             Kind::Atom { dictionary, .. } => {
                 if let Some(values) = values {
@@ -297,31 +347,38 @@ impl Keys {
         release(&mut self.slots[key].kind, ids);
     }
 
-    /// Gives back what nobody holds: pairs first, as they hold their parts.
+    /// Gives back what nobody holds: pairs at once; what pairs are made of is looked for when there may be much of it, as
+    /// counting it with every pair that comes and goes would cost more.
     pub(crate) fn sweep(&mut self) {
         for key in (0..self.slots.len()).rev() {
-            let (before, rest) = self.slots.split_at_mut(key);
-            match &mut rest[0].kind {
-                Kind::Pair { left, right, pairs } => {
-                    let freed = &mut self.scratch.freed_words;
-                    freed.clear();
-                    pairs.sweep(freed);
-                    for (part, half) in [(*left, Half::Left), (*right, Half::Right)] {
-                        release(&mut before[part].kind, freed.iter().map(|&pair| half.of(pair)));
-                    }
+            let ([.., slot], pairs) = self.slots.split_at_mut(key + 1) else {
+                continue;
+            };
+            match &mut slot.kind {
+                Kind::Pair { pairs, .. } => pairs.settle(),
+                Kind::Atom { dictionary, .. } => dictionary.settle(),
+            }
+            let made_of = |slot: &&Slot| slot.is_made_of(key);
+            let marks = if pairs.iter().any(|slot| made_of(&slot)) {
+                let Some(ids) = slot.kind.ids().filter(|ids| ids.is_littered()) else {
+                    continue;
+                };
+                let mut marks = Marks::new(ids.bound());
+                let base = slot.kind.base();
+                for pair in pairs.iter().filter(made_of) {
+                    pair.each_part(key, |id| {
+                        if id >= base {
+                            marks.mark(id - base);
+                        }
+                    });
                 }
-                Kind::Atom { dictionary, .. } => match dictionary {
-                    Dictionary::Integer(interner) | Dictionary::Double(interner) => {
-                        self.scratch.freed_words.clear();
-                        interner.sweep(&mut self.scratch.freed_words);
-                    }
-                    Dictionary::Address(interner) => {
-                        self.scratch.freed_addresses.clear();
-                        interner.sweep(&mut self.scratch.freed_addresses);
-                    }
-                    Dictionary::Text(interner) => interner.sweep(),
-                    Dictionary::Boolean => {}
-                },
+                Some(marks)
+            } else {
+                None
+            };
+            match &mut slot.kind {
+                Kind::Pair { pairs, .. } => pairs.sweep(marks.as_ref()),
+                Kind::Atom { dictionary, .. } => dictionary.sweep(marks.as_ref()),
             }
         }
     }
@@ -398,17 +455,10 @@ impl Keys {
                 continue;
             };
             let (left, right) = (*left, *right);
-            let used: Vec<(u32, u32)> = (0..pairs.ids.bound())
-                .map(id_from)
-                .filter(|&id| pairs.ids.knows(id))
-                .map(|id| unpack(pairs.key(id)))
-                .collect();
-            let known = |&(left_id, right_id): &(u32, u32)| self.knows(left, left_id) && self.knows(right, right_id);
-            if !used.iter().all(known) {
+            let known = |pair: u64| self.knows(left, unpack(pair).0) && self.knows(right, unpack(pair).1);
+            if !pairs.live().all(known) {
                 return None;
             }
-            self.hold_all(left, used.iter().map(|(left, _)| *left));
-            self.hold_all(right, used.iter().map(|(_, right)| *right));
         }
         Some(())
     }
@@ -500,22 +550,6 @@ impl Keys {
     }
 }
 
-/// One of the two parts of a pair.
-#[derive(Debug, Clone, Copy)]
-enum Half {
-    Left,
-    Right,
-}
-
-impl Half {
-    const fn of(self, pair: u64) -> u32 {
-        match self {
-            Self::Left => unpack(pair).0,
-            Self::Right => unpack(pair).1,
-        }
-    }
-}
-
 /// Counts a holder of each of a key's ids. Those that need no table are always there.
 fn hold(kind: &mut Kind, ids: impl Iterator<Item = u32>) {
     match kind {
@@ -583,14 +617,12 @@ pub(crate) fn each_integer(values: &ArrayRef, rows: &Rows, mut visit: impl FnMut
     }
 }
 
-/// Scratch space of the resolution of keys, and of the sweep.
+/// Scratch space of the resolution of keys.
 #[derive(Debug, Default)]
 struct Scratch {
     integers: Vec<u64>,
     addresses: Vec<[u64; 2]>,
     hashed: Vec<u32>,
-    freed_words: Vec<u64>,
-    freed_addresses: Vec<[u64; 2]>,
 }
 
 /// Makes room for the rows of a slice; what other rows left is not read.

@@ -20,6 +20,7 @@ mod pick;
 mod query;
 mod runtime;
 mod scalar;
+mod sieve;
 mod state;
 mod text;
 mod view;
@@ -30,6 +31,7 @@ use arrow_array::RecordBatch;
 
 pub(crate) use runtime::Emission;
 use runtime::Runtime;
+pub(crate) use sieve::{Sieve, Sifted};
 use state::RuntimeState;
 
 use crate::engine::Limits;

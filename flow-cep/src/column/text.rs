@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::interner::{Ids, NONE, id_from};
+use super::interner::{Ids, Marks, NONE, id_from};
 
 /// Texts to dense ids and back; held and swept as in [`super::interner::Interner`].
 #[derive(Debug)]
@@ -57,11 +57,19 @@ impl TextInterner {
             .insert_unique(hash, id, |&id| hasher.hash_one(&*texts[id as usize]));
     }
 
-    pub(crate) fn sweep(&mut self) {
+    /// As [`super::interner::Interner::settle`].
+    pub(crate) fn settle(&mut self) {
         self.ids.note(&self.created);
         self.created.clear();
+    }
+
+    /// As [`super::interner::Interner::sweep`].
+    pub(crate) fn sweep(&mut self, marks: Option<&Marks>) {
         self.unheld.clear();
-        self.ids.unheld(&mut self.unheld);
+        match marks {
+            Some(marks) => self.ids.unmarked(marks, &mut self.unheld),
+            None => self.ids.unheld(&mut self.unheld),
+        }
         for &id in &self.unheld {
             let text = std::mem::take(&mut self.texts[id as usize]);
             let hash = self.hasher.hash_one(&*text);
@@ -100,7 +108,8 @@ mod tests {
         let mut interner = TextInterner::new(10);
         let (a, b) = (interner.enter("a"), interner.enter("b"));
         interner.ids.hold(a);
-        interner.sweep();
+        interner.settle();
+        interner.sweep(None);
         assert_eq!((interner.enter("a"), interner.ids.len()), (a, 1));
         assert_eq!(interner.enter("c"), b);
     }

@@ -388,6 +388,15 @@ impl Runtime {
         }
     }
 
+    /// The statements that see the events of a type; none if more than statements do.
+    pub(crate) fn listeners(&self, event_type: CatalogId) -> Option<&[usize]> {
+        let contexts = self.context_listeners.get(event_type)?;
+        self.listeners
+            .get(event_type)
+            .filter(|_| contexts.is_empty())
+            .map(Vec::as_slice)
+    }
+
     /// Whether anything listens to an event type.
     pub(crate) fn listens(&self, event_type: CatalogId) -> bool {
         self.listeners
@@ -602,7 +611,13 @@ impl Runtime {
     }
 
     /// An event from outside arrives. `value` gives the values of [`Runtime::columns`] by their places.
-    pub(crate) fn event(&mut self, event_type: CatalogId, count: usize, mut value: impl FnMut(usize) -> Value) {
+    pub(crate) fn event(
+        &mut self,
+        event_type: CatalogId,
+        count: usize,
+        mut value: impl FnMut(usize) -> Value,
+        wanted: impl Fn(usize) -> bool,
+    ) {
         self.next_event += 1;
         let spare = self.spare[event_type]
             .take()
@@ -620,7 +635,7 @@ impl Runtime {
                 *slot = value(place);
             }
         }
-        self.process(event_type, &event);
+        self.process(event_type, &event, wanted);
         self.dispatch();
         self.spare[event_type] = Some(event);
     }
@@ -634,7 +649,8 @@ impl Runtime {
         }
     }
 
-    fn process(&mut self, event_type: CatalogId, event: &EventRef) {
+    /// Shows an event to those of its listeners for whom it is `wanted`.
+    fn process(&mut self, event_type: CatalogId, event: &EventRef, wanted: impl Fn(usize) -> bool) {
         for position in 0..self.context_listeners[event_type].len() {
             let context = self.context_listeners[event_type][position];
             let transition = self.contexts[context].event(
@@ -650,6 +666,9 @@ impl Runtime {
         }
         for position in 0..self.listeners[event_type].len() {
             let at = self.listeners[event_type][position];
+            if !wanted(at) {
+                continue;
+            }
             match self.statements[at].context {
                 None => self.process_in(at, SOLE, event_type, event),
                 Some(context) => {
@@ -902,7 +921,7 @@ impl Runtime {
             let Some((event_type, event)) = self.queue.events.pop_front() else {
                 return;
             };
-            self.process(event_type, &event);
+            self.process(event_type, &event, |_| true);
             self.deliver();
             self.tell_of_windows();
         }
