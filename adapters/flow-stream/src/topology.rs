@@ -40,7 +40,7 @@ type Time = u64;
 type Output = CapacityContainerBuilder<Vec<Item>>;
 
 /// Frames read in one go before other operators get their turn.
-const FRAMES_PER_TURN: usize = 4;
+const FRAMES_PER_TURN: usize = 16;
 /// Flows on their way between workers past which reading waits.
 const MAX_FLOWS_UNDER_WAY: usize = 1 << 20;
 /// Bytes of the log that a reader may be ahead of the slowest: what it finds there waits in memory until that one has

@@ -15,7 +15,10 @@ use arrow_array::types::{
     ArrowDictionaryKeyType, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMillisecondType, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array, RecordBatch};
+use arrow_array::{
+    AnyDictionaryArray, Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array,
+    RecordBatch,
+};
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Schema};
 
@@ -572,12 +575,27 @@ fn nulls_of(plan: &Plan, input: &Input<'_>) -> Option<NullBuffer> {
     }
 }
 
-/// The value of an expression for each value of a dictionary, and last for null.
-fn dictionary_values(values: &dyn Array, expr: &Expr) -> Vec<Value> {
+/// The value of an expression for each value of a dictionary, and last for null. Of a dictionary that is longer than its
+/// column, only for the values that the column has.
+fn dictionary_values(array: &dyn AnyDictionaryArray, expr: &Expr) -> Vec<Value> {
+    let values = array.values();
+    let wanted = (values.len() > array.keys().len()).then(|| {
+        let mut wanted = vec![false; values.len()];
+        for key in array.normalized_keys() {
+            if let Some(wanted) = wanted.get_mut(key) {
+                *wanted = true;
+            }
+        }
+        wanted
+    });
     let mut scope = OneValue(Value::Null);
     let mut results = Vec::with_capacity(values.len() + 1);
     for place in 0..values.len() {
-        scope.0 = value_at(values, place);
+        if wanted.as_ref().is_some_and(|wanted| !wanted[place]) {
+            results.push(Value::Bool(false));
+            continue;
+        }
+        scope.0 = value_at(values.as_ref(), place);
         results.push(expr.eval(&scope));
     }
     scope.0 = Value::Null;
@@ -645,7 +663,7 @@ fn dictionary_truth(column: usize, expr: &Expr, input: &Input<'_>) -> Truth {
         Truth { yes, no }
     }
     let array = input.batch.column(column);
-    let truths: Vec<Option<bool>> = dictionary_values(array.as_any_dictionary().values(), expr)
+    let truths: Vec<Option<bool>> = dictionary_values(array.as_any_dictionary(), expr)
         .iter()
         .map(Value::as_bool)
         .collect();
@@ -655,7 +673,7 @@ fn dictionary_truth(column: usize, expr: &Expr, input: &Input<'_>) -> Truth {
 /// The value of an expression for each value of a dictionary, and last for null; and the place of each row's.
 fn by_dictionary(column: usize, expr: &Expr, input: &Input<'_>) -> (Vec<Value>, Vec<Option<usize>>) {
     let array = input.batch.column(column);
-    let results = dictionary_values(array.as_any_dictionary().values(), expr);
+    let results = dictionary_values(array.as_any_dictionary(), expr);
     let places = with_dictionary!(array, dictionary => (0..dictionary.len()).map(|row| dictionary.key(row)).collect());
     (results, places)
 }

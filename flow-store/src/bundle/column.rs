@@ -277,9 +277,15 @@ where
     let Some(&first) = values.first() else {
         return Packing::Plain;
     };
-    let (low, high) = values
-        .iter()
-        .fold((first, first), |(low, high), &value| (low.min(value), high.max(value)));
+    // Several at a time, so that none waits for the one before.
+    let (blocks, rest) = values.as_chunks::<8>();
+    let (mut lows, mut highs) = ([first; 8], [first; 8]);
+    for block in blocks {
+        lows = std::array::from_fn(|lane| lows[lane].min(block[lane]));
+        highs = std::array::from_fn(|lane| highs[lane].max(block[lane]));
+    }
+    let low = lows.iter().chain(rest).fold(first, |low, &value| low.min(value));
+    let high = highs.iter().chain(rest).fold(first, |high, &value| high.max(value));
     let (low, high) = (low.widened(), high.widened());
     let Some(span) = high.checked_sub(low) else {
         return Packing::Plain;
