@@ -66,6 +66,9 @@ pub(crate) struct EventFile {
     is_full: bool,
     /// The last delivery of each statement that an earlier run wrote past the checkpoint, and how many of its rows.
     known: HashMap<String, (u64, u64)>,
+    /// Where that run's checkpoint ended. As long as not all that it wrote has come again, a further checkpoint must end there too:
+    /// else a run after this one would not know of what is still to come again.
+    known_from: EventsEnd,
 }
 
 impl EventFile {
@@ -99,6 +102,7 @@ impl EventFile {
             unwritten: Vec::new(),
             is_full: false,
             known,
+            known_from: end.unwrap_or_default(),
         })
     }
 
@@ -118,6 +122,9 @@ impl EventFile {
             };
             serde_json::to_writer(&mut self.unwritten, &event)?;
             self.unwritten.push(b'\n');
+        }
+        if known.is_some_and(|(number, _)| delivery.number >= number) {
+            self.known.remove(delivery.statement);
         }
         if self.unwritten.len() >= 1 << 20 {
             self.flush()?;
@@ -162,7 +169,8 @@ impl EventFile {
         Ok(())
     }
 
-    /// Forces what was added to the disk, and tells where it ends; nothing if there is no room for it.
+    /// Forces what was added to the disk, and tells from where a run that goes on here must look for events that it will find
+    /// again: the end, mostly. Nothing if there is no room.
     pub(crate) fn sync(&mut self) -> Result<Option<EventsEnd>> {
         self.flush()?;
         if !self.unwritten.is_empty() {
@@ -171,6 +179,9 @@ impl EventFile {
         self.file
             .sync_data()
             .with_context(|| path(&self.folder, self.number).display().to_string())?;
+        if !self.known.is_empty() {
+            return Ok(Some(self.known_from));
+        }
         Ok(Some(EventsEnd {
             file: self.number,
             bytes: self.bytes,
@@ -318,6 +329,9 @@ mod tests {
             fs::write(path(folder.path(), 0), &wanted[..cut]).unwrap();
             let mut events = EventFile::open(folder.path(), KEEP, Some(end)).unwrap();
             add(&mut events, 2, 3);
+            // A checkpoint here, while the first run may have written what is still to come, and another kill.
+            let between = events.sync().unwrap();
+            let mut events = EventFile::open(folder.path(), KEEP, between).unwrap();
             add(&mut events, 3, 1);
             assert_eq!(text(folder.path()), wanted, "cut at {cut}");
         }

@@ -9,7 +9,7 @@ use flow_cep::Engine;
 use flow_store::schema;
 use serde_json::{Map, Value};
 
-use crate::checkpoint::{Checkpoint, Head};
+use crate::checkpoint::{Checkpoint, EventsEnd, Head};
 use crate::combine::Combiner;
 use crate::events::{Delivery, EventFile, Keep, is_for_want_of_room};
 use crate::item::Flows;
@@ -24,10 +24,18 @@ pub type Deliver = Arc<dyn Fn(&str, i64, Vec<Map<String, Value>>) + Send + Sync>
 const CHECKPOINT_SHARE: u32 = 20;
 
 /// How far the workers have read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reached {
     pub(crate) read_to: Position,
     pub(crate) watermarks: Watermarks,
+}
+
+/// A place in the stream and in the log.
+#[derive(Clone, Debug, Default)]
+struct Place {
+    time_ms: i64,
+    reached: Reached,
+    needed: Position,
 }
 
 /// Runs the statements on one worker.
@@ -35,6 +43,9 @@ pub(crate) struct Statements {
     combiner: Combiner,
     /// Made when the stream's first time is known: timers are anchored there.
     engine: Option<Engine>,
+    /// Where windows that start empty begin: written as a checkpoint before the first event, so that a run that is killed before
+    /// its next one finds its own events again.
+    beginning: Option<Place>,
     events: EventFile,
     deliver: Deliver,
     folder: PathBuf,
@@ -52,6 +63,7 @@ impl Statements {
     pub(crate) fn open(shared: Arc<Shared>, workers: usize, checkpoint: Option<&Checkpoint>) -> anyhow::Result<Self> {
         let config = &shared.config;
         let (mut engine, mut time_ms, mut end) = (None, 0, None);
+        let mut beginning = Some(Place::default());
         if let Some(checkpoint) = checkpoint {
             time_ms = checkpoint.head.time_ms;
             let mut made = (config.engine)(time_ms);
@@ -61,13 +73,25 @@ impl Statements {
                 Err("the statements have changed".to_owned())
             };
             match restored {
-                Ok(()) => end = Some(checkpoint.head.events),
+                Ok(()) => {
+                    end = Some(checkpoint.head.events);
+                    beginning = None;
+                }
                 Err(reason) => {
                     tracing::warn!(
                         reason,
                         "the windows of the last run are left, all statements start empty"
                     );
                     made = (config.engine)(time_ms);
+                    let resume = checkpoint.resume();
+                    beginning = Some(Place {
+                        time_ms,
+                        reached: Reached {
+                            read_to: resume.read_to,
+                            watermarks: resume.watermarks,
+                        },
+                        needed: checkpoint.needed(),
+                    });
                 }
             }
             engine = Some(made);
@@ -82,6 +106,7 @@ impl Statements {
         Ok(Self {
             combiner,
             engine,
+            beginning,
             events: EventFile::open(&config.data.join("events"), keep, end)?,
             deliver: Arc::clone(&config.deliver),
             folder: config.data.clone(),
@@ -127,6 +152,13 @@ impl Statements {
             .max()
             .unwrap_or(0);
         let engine = self.engine.get_or_insert_with(|| (self.shared.config.engine)(start_ms));
+        if let Some(beginning) = self.beginning.take()
+            && let Some(events) = self.events.sync()?
+        {
+            let head = head(&self.shared, beginning, events);
+            let engine = engine.checkpoint()?;
+            Checkpoint { head, engine }.write(&self.folder)?;
+        }
         let (events, deliver, counters) = (&mut self.events, &self.deliver, &self.shared.counters);
         self.combiner.release::<anyhow::Error>(time_ms, |batch| {
             rows += batch.num_rows();
@@ -172,14 +204,12 @@ impl Statements {
             return Ok(());
         };
         let Some(engine) = &self.engine else { return Ok(()) };
-        let head = Head {
+        let reached = Place {
             time_ms: self.time_ms,
-            read_to: reached.read_to.0,
-            watermarks: reached.watermarks.clone(),
-            needed: needed.0,
-            events: end,
-            statements: self.shared.config.statements_id,
+            reached: reached.clone(),
+            needed,
         };
+        let head = head(&self.shared, reached, end);
         let checkpoint = Checkpoint {
             head,
             engine: engine.checkpoint()?,
@@ -202,6 +232,17 @@ impl Statements {
 
     pub(crate) fn held_bundles(&self) -> usize {
         self.combiner.len()
+    }
+}
+
+fn head(shared: &Shared, at: Place, events: EventsEnd) -> Head {
+    Head {
+        time_ms: at.time_ms,
+        read_to: at.reached.read_to.0,
+        watermarks: at.reached.watermarks,
+        needed: at.needed.0,
+        events,
+        statements: shared.config.statements_id,
     }
 }
 
