@@ -140,11 +140,7 @@ impl Decoder {
     /// If the header cannot be read or its version is unknown, or if a limit refuses a new exporter. Faults behind the
     /// header are errors of the message's [sets](Message::sets) and cost nothing beside them.
     pub fn decode<'m>(&'m mut self, datagram: &'m [u8], from: SocketAddr, now_ms: i64) -> Result<Message<'m>, Error> {
-        self.parts.clear();
-        self.changes.clear();
-        self.replayed.clear();
-        self.gaps.clear();
-        self.used.start_message();
+        self.start_message();
         let read = wire::header(datagram).and_then(|(header, start, length)| {
             let key = StreamKey {
                 exporter: from,
@@ -236,14 +232,19 @@ impl Decoder {
         })
     }
 
-    /// Decodes what waits for templates of a stream that one at another port of the same address has, without waiting for
-    /// the stream's next datagram: for the end of a capture. `None` if there is nothing.
-    pub fn adopt(&mut self, key: &StreamKey, now_ms: i64) -> Option<Message<'_>> {
+    /// Forgets what the message before was told of.
+    fn start_message(&mut self) {
         self.parts.clear();
         self.changes.clear();
         self.replayed.clear();
         self.gaps.clear();
         self.used.start_message();
+    }
+
+    /// Decodes what waits for templates of a stream that one at another port of the same address has, without waiting for
+    /// the stream's next datagram: for the end of a capture. `None` if there is nothing.
+    pub fn adopt(&mut self, key: &StreamKey, now_ms: i64) -> Option<Message<'_>> {
+        self.start_message();
         let place = *self.places.get(key)?;
         self.adopt_templates(place, now_ms);
         let header = self.replayed.first()?.header;

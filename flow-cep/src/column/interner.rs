@@ -89,7 +89,7 @@ pub(crate) fn id_from(index: usize) -> u32 {
 
 /// Ids in use, by the number of their holders.
 ///
-/// An id that nobody holds is only noted; [`Ids::unheld`] or [`Ids::unmarked`] gives it back, so an id that was looked up for
+/// An id that nobody holds is only noted; [`Ids::vacate`] gives it back, so an id that was looked up for
 /// a slice stays good until the slice is done.
 #[derive(Debug)]
 pub(crate) struct Ids {
@@ -159,7 +159,7 @@ impl Ids {
     }
 
     /// Gives back the ids that nobody holds and appends them to `unheld`.
-    pub(crate) fn unheld(&mut self, unheld: &mut Vec<u32>) {
+    fn unheld(&mut self, unheld: &mut Vec<u32>) {
         for id in self.idle.drain(..) {
             let holders = &mut self.holders[id as usize];
             if *holders == 0 {
@@ -182,7 +182,7 @@ impl Ids {
     }
 
     /// Gives back the ids that nobody holds and that are not marked, and appends them to `unheld`.
-    pub(crate) fn unmarked(&mut self, marks: &Marks, unheld: &mut Vec<u32>) {
+    fn unmarked(&mut self, marks: &Marks, unheld: &mut Vec<u32>) {
         self.idle.clear();
         for (id, holders) in (0..).zip(&mut self.holders) {
             if *holders == 0 && !marks.has(id) {
@@ -190,6 +190,16 @@ impl Ids {
                 self.free.push(id);
                 unheld.push(id);
             }
+        }
+    }
+
+    /// Gives back the ids that nobody holds; with marks, which [`is_littered`](Self::is_littered) asks for, only those without
+    /// one. `gone` then holds them.
+    pub(crate) fn vacate(&mut self, marks: Option<&Marks>, gone: &mut Vec<u32>) {
+        gone.clear();
+        match marks {
+            Some(marks) => self.unmarked(marks, gone),
+            None => self.unheld(gone),
         }
     }
 
@@ -456,11 +466,7 @@ impl<K: Key> Interner<K> {
 
     /// Gives back the ids that nobody holds; with marks, which [`Ids::is_littered`] asks for, only those without one.
     pub(crate) fn sweep(&mut self, marks: Option<&Marks>) {
-        self.unheld.clear();
-        match marks {
-            Some(marks) => self.ids.unmarked(marks, &mut self.unheld),
-            None => self.ids.unheld(&mut self.unheld),
-        }
+        self.ids.vacate(marks, &mut self.unheld);
         let (shift, seed) = (self.shift, self.seed);
         if self.tags.len() < self.unheld.len() {
             self.tags.resize(self.unheld.len(), 0);

@@ -65,11 +65,7 @@ impl TextInterner {
 
     /// As [`super::interner::Interner::sweep`].
     pub(crate) fn sweep(&mut self, marks: Option<&Marks>) {
-        self.unheld.clear();
-        match marks {
-            Some(marks) => self.ids.unmarked(marks, &mut self.unheld),
-            None => self.ids.unheld(&mut self.unheld),
-        }
+        self.ids.vacate(marks, &mut self.unheld);
         for &id in &self.unheld {
             let text = std::mem::take(&mut self.texts[id as usize]);
             let hash = self.hasher.hash_one(&*text);

@@ -10,6 +10,7 @@ use crate::engine::{Limits, Refusal};
 use crate::expr::{Expr, Node};
 use crate::plan::{
     Action, Catalog, CatalogId, ContextKind, InsertPlan, InsertTarget, SourcePlan, StatementPlan, StreamPlan,
+    WindowPlan,
 };
 use crate::row::context::{ContextRuntime, ContextState, Partition, PartitionId, Transition};
 use crate::row::event::{Event, EventRef, Row, Shape};
@@ -844,7 +845,11 @@ impl Runtime {
 
     /// Takes rows out of a named window.
     fn remove_from_window(&mut self, window: CatalogId, gone: &[Row]) {
-        // The window is taken out while its expressions look at the rest of what is shared.
+        self.with_window(window, |rows, plan, moment| rows.remove(plan, gone, moment));
+    }
+
+    /// Changes the rows of a named window, which is taken out while its expressions look at the rest of what is shared.
+    fn with_window(&mut self, window: CatalogId, change: impl FnOnce(&mut Window, &WindowPlan, &Moment<'_>)) {
         let plan = &self.catalog.windows[window].window;
         let mut rows = std::mem::replace(&mut self.shared.windows[window], Window::new(plan, self.now_ms));
         let env = Env::plain(self.now_ms, &self.shapes, &self.shared, None);
@@ -852,7 +857,7 @@ impl Runtime {
             now_ms: self.now_ms,
             eval: &|expr, row| expr.eval(&RowScope::of(env, row)),
         };
-        rows.remove(plan, gone, &moment);
+        change(&mut rows, plan, &moment);
         self.shared.windows[window] = rows;
     }
 
@@ -864,16 +869,9 @@ impl Runtime {
             values: values.into(),
         }));
         let mut change = Change::default();
-        // The window is taken out while its expressions look at the rest of what is shared.
-        let plan = &self.catalog.windows[window].window;
-        let mut rows = std::mem::replace(&mut self.shared.windows[window], Window::new(plan, self.now_ms));
-        let env = Env::plain(self.now_ms, &self.shapes, &self.shared, None);
-        let moment = Moment {
-            now_ms: self.now_ms,
-            eval: &|expr, row| expr.eval(&RowScope::of(env, row)),
-        };
-        rows.insert(plan, &row, &moment, &mut change);
-        self.shared.windows[window] = rows;
+        self.with_window(window, |rows, plan, moment| {
+            rows.insert(plan, &row, moment, &mut change)
+        });
         if !replaced.is_empty() {
             change.updated = true;
             change.old.splice(0..0, replaced);

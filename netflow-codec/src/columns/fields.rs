@@ -238,37 +238,22 @@ pub(super) trait Narrow: Copy {
     fn narrow(value: u64) -> Self;
 }
 
-impl Narrow for u8 {
-    #[inline]
-    fn narrow(value: u64) -> Self {
-        Self::try_from(value).unwrap_or(Self::MAX)
-    }
+macro_rules! narrow {
+    ($($integer:ty),*) => {$(
+        impl Narrow for $integer {
+            #[inline]
+            fn narrow(value: u64) -> Self {
+                Self::try_from(value).unwrap_or(Self::MAX)
+            }
+        }
+    )*};
 }
 
-impl Narrow for u16 {
-    #[inline]
-    fn narrow(value: u64) -> Self {
-        Self::try_from(value).unwrap_or(Self::MAX)
-    }
-}
-
-impl Narrow for u32 {
-    #[inline]
-    fn narrow(value: u64) -> Self {
-        Self::try_from(value).unwrap_or(Self::MAX)
-    }
-}
+narrow!(u8, u16, u32, i64);
 
 impl Narrow for u64 {
     #[inline]
     fn narrow(value: u64) -> Self {
         value
-    }
-}
-
-impl Narrow for i64 {
-    #[inline]
-    fn narrow(value: u64) -> Self {
-        Self::try_from(value).unwrap_or(Self::MAX)
     }
 }
