@@ -209,7 +209,7 @@ impl fmt::Debug for Engine {
 }
 
 /// The version of the checkpoint's format.
-const CHECKPOINT_VERSION: u32 = 2;
+const CHECKPOINT_VERSION: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Checkpoint {
@@ -399,7 +399,7 @@ impl Engine {
             let by_row = self.runtime.next_delivery();
             let until = by_row.as_ref().map_or(i64::MAX, |delivery| delivery.time_ms);
             while let Some(emission) = by_column.next_if(|emission| emission.time_ms <= until) {
-                let new = emission.rows.map_or_else(Rows::none, Rows::Columns);
+                let new = emission.rows.unwrap_or_else(Rows::none);
                 self.deliver(emission.statement, emission.time_ms, new, Rows::none());
             }
             let Some(delivery) = by_row else { return };

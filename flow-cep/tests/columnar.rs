@@ -239,7 +239,94 @@ fn statement() -> impl Strategy<Value = String> {
     let rows = (filter, order).prop_map(|(filter, order)| {
         format!("select time, src, dst, port, bytes + 1 as more, load / 2 as half, probe from Flow{filter}#time_batch(2 sec){order}")
     });
-    prop_oneof![4 => grouped, 1 => rows]
+    prop_oneof![4 => grouped, 1 => rows, 4 => watched()]
+}
+
+/// A statement that gives a group's row as soon as its condition is true.
+fn watched() -> impl Strategy<Value = String> {
+    let filter = prop_oneof![
+        Just(""),
+        Just("(proto = 6)"),
+        Just("(bytes > 3)"),
+        Just("(coalesce(inside, src = 10.0.0.1) = true)"),
+    ];
+    let key = prop_oneof![
+        Just("src"),
+        Just("src, dst"),
+        Just("dst, port"),
+        Just("probe"),
+        Just("inside, proto, src"),
+        Just("load"),
+        Just("port + 1"),
+    ];
+    let aggregates = proptest::sample::subsequence(
+        vec![
+            "count(*)",
+            "count(bytes)",
+            "count(distinct dst)",
+            "count(distinct port)",
+            "sum(bytes)",
+            "sum(load)",
+            "avg(bytes)",
+            "avg(load)",
+            "min(bytes)",
+            "max(load)",
+            "max(port)",
+            "stddev(bytes)",
+            "count(*, proto = 6)",
+            "sum(bytes, port = 80)",
+            "count(distinct probe, inside)",
+            "last(dst)",
+            "last(bytes)",
+            "last(probe)",
+            "first(port)",
+            "first(inside)",
+            "current_timestamp()",
+        ],
+        1..6,
+    );
+    let having = prop_oneof![
+        2 => Just(""),
+        2 => Just(" having count(*) > 2"),
+        2 => Just(" having count(distinct dst) >= 2 or sum(bytes) > 40"),
+        2 => Just(" having count(distinct dst) >= 2 and count(*) > 3"),
+        2 => Just(" having sum(bytes) >= 50"),
+        1 => Just(" having 30 < sum(bytes) and count(distinct port) = 2"),
+        1 => Just(" having count(distinct dst) = 2"),
+        1 => Just(" having avg(bytes) > 20 or sum(load) < 1.0"),
+        1 => Just(" having sum(bytes) is null"),
+        1 => Just(" having max(bytes) - min(bytes) > 30 and count(*) >= 4"),
+        1 => Just(" having count(*) >= 3 and stddev(bytes) <= 0.7 * avg(bytes)"),
+        1 => Just(" having count(*, proto = 6) between 2 and 3"),
+    ];
+    let window = prop_oneof![Just("#time(5 sec)"), Just("#time(1 sec)"), Just("#time(20 sec)")];
+    let output = prop_oneof![
+        2 => Just(" output first every 5 sec"),
+        1 => Just(" output first every 700 msec"),
+        2 => Just(" output first every 1 min"),
+        1 => Just(""),
+    ];
+    let condition = prop_oneof![4 => Just(""), 1 => Just(" where bytes > 5")];
+    let limit = prop_oneof![2 => Just(""), 1 => Just(" limit 2"), 1 => Just(" limit 2 offset 1")];
+    (filter, key, aggregates, having, window, output, condition, limit).prop_map(
+        |(filter, key, aggregates, having, window, output, condition, limit)| {
+            let aggregates: Vec<String> = aggregates
+                .iter()
+                .enumerate()
+                .map(|(at, aggregate)| format!("{aggregate} as a{at}"))
+                .collect();
+            let aggregates = aggregates.join(", ");
+            // Every key is in the order, so that the limit cuts between rows that differ.
+            let order = if limit.is_empty() {
+                String::new()
+            } else {
+                format!(" order by count(*) desc, {key}{limit}")
+            };
+            format!(
+                "select {key}, {aggregates} from Flow{filter}{window}{condition} group by {key}{having}{output}{order}"
+            )
+        },
+    )
 }
 
 fn plan(statements: &[String]) -> (Arc<flow_cep::plan::Catalog>, Vec<StatementPlan>) {
@@ -268,11 +355,15 @@ fn collect(engine: &mut Engine, results: &mut Results) {
 }
 
 /// Whether two values are equal up to rounding. A deviation is the root of a difference that rows leave by and by, so that
-/// where it is nothing a rounding error of 1e-12 shows as 1e-6.
+/// where it is nothing a rounding error of 1e-12 shows as 1e-6, or, below nothing, as no number.
 fn close(left: &Value, right: &Value, deviation: bool) -> bool {
     match (left, right) {
         (Value::Double(left), Value::Double(right)) => {
             let rounding = if deviation { 1e-6 } else { 1e-9 };
+            let (left, right) = match deviation {
+                true => (left.max(0.0), right.max(0.0)),
+                false => (*left, *right),
+            };
             left == right || (left - right).abs() <= rounding * left.abs().max(right.abs()).max(1.0)
         }
         _ => left == right && left.value_type() == right.value_type(),

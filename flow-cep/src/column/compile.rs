@@ -7,11 +7,8 @@ use arrow_schema::Schema;
 use super::keys::can_be_key;
 use super::query::{Aggregate, Body, Function, Output, Query, Window};
 use super::scalar::{Scalar, rewrite};
-use crate::event_type::arrow_type;
 use crate::expr::{self, AggregateFunction, Expr, Node};
-use crate::plan::{
-    Action, CatalogId, OutputMoment, OutputPlan, ResultKind, SelectPlan, SourcePlan, StatementPlan, WindowPlan,
-};
+use crate::plan::{Action, CatalogId, OutputMoment, ResultKind, SelectPlan, SourcePlan, StatementPlan, WindowPlan};
 use crate::syntax::ast::{OutputKind, StreamSelector};
 use crate::value::{Type, Value};
 
@@ -38,7 +35,7 @@ pub(crate) fn compile(
         return None;
     }
     let window = window(stream.window.as_ref())?;
-    let output = output(select.output.as_ref(), window)?;
+    let output = output(select, window)?;
     let mut filter: Vec<Scalar> = source.conditions.iter().map(Scalar::new).collect::<Option<_>>()?;
     if let Some(condition) = &select.condition {
         // A batch counts its time from rows that `where` drops, too; elsewhere it makes no difference which side of the
@@ -51,7 +48,8 @@ pub(crate) fn compile(
     let schema = schema(source.event_type);
     let (body, order) = match select.result {
         ResultKind::Rows if output == Output::Batch => rows(select)?,
-        ResultKind::OneRow | ResultKind::RowPerGroup => groups(select, &schema)?,
+        ResultKind::RowPerGroup if output.is_watched() => groups(select, &schema, output)?,
+        ResultKind::OneRow | ResultKind::RowPerGroup if !output.is_watched() => groups(select, &schema, output)?,
         _ => return None,
     };
     let query = Query {
@@ -86,17 +84,22 @@ fn window(plan: Option<&WindowPlan>) -> Option<Window> {
     })
 }
 
-fn output(plan: Option<&OutputPlan>, window: Window) -> Option<Output> {
-    let batch = matches!(window, Window::TimeBatch { .. });
-    match plan {
-        None if batch => Some(Output::Batch),
-        Some(plan) if !batch => {
-            let snapshot = plan.kind == OutputKind::Snapshot && plan.after.is_none() && !plan.and_when_terminated;
-            match plan.when {
-                OutputMoment::EveryMs(every_ms) if snapshot && every_ms > 0 => Some(Output::Snapshot { every_ms }),
-                _ => None,
-            }
-        }
+fn output(select: &SelectPlan, window: Window) -> Option<Output> {
+    let Some(plan) = &select.output else {
+        return match window {
+            Window::TimeBatch { .. } => Some(Output::Batch),
+            // Without `having` each row is delivered, and columns are no gain.
+            Window::Time { .. } if select.having.is_some() => Some(Output::Each),
+            _ => None,
+        };
+    };
+    if plan.after.is_some() || plan.and_when_terminated {
+        return None;
+    }
+    match (plan.kind, &plan.when, window) {
+        (_, OutputMoment::EveryMs(..=0), _) | (.., Window::TimeBatch { .. }) => None,
+        (OutputKind::Snapshot, &OutputMoment::EveryMs(every_ms), _) => Some(Output::Snapshot { every_ms }),
+        (OutputKind::First, &OutputMoment::EveryMs(every_ms), Window::Time { .. }) => Some(Output::First { every_ms }),
         _ => None,
     }
 }
@@ -127,7 +130,7 @@ fn rows(select: &SelectPlan) -> Option<(Body, Ordered)> {
     ))
 }
 
-fn groups(select: &SelectPlan, schema: &Schema) -> Option<(Body, Ordered)> {
+fn groups(select: &SelectPlan, schema: &Schema, output: Output) -> Option<(Body, Ordered)> {
     let keys: Vec<Scalar> = select.group_by.iter().map(Scalar::new).collect::<Option<_>>()?;
     if !keys.iter().all(|key| can_be_key(&key.data_type(schema))) {
         return None;
@@ -135,7 +138,7 @@ fn groups(select: &SelectPlan, schema: &Schema) -> Option<(Body, Ordered)> {
     let aggregates: Vec<Aggregate> = select
         .aggregates
         .iter()
-        .map(|plan| aggregate(plan, schema))
+        .map(|plan| aggregate(plan, schema, output))
         .collect::<Option<_>>()?;
     let over_groups = |expr: &Expr| -> Option<Scalar> {
         let mut columns_only = true;
@@ -174,7 +177,7 @@ fn groups(select: &SelectPlan, schema: &Schema) -> Option<(Body, Ordered)> {
     ))
 }
 
-fn aggregate(plan: &expr::Aggregate, schema: &Schema) -> Option<Aggregate> {
+fn aggregate(plan: &expr::Aggregate, schema: &Schema, output: Output) -> Option<Aggregate> {
     let function = match (plan.function, plan.distinct) {
         (AggregateFunction::Count, false) => Function::Count,
         (AggregateFunction::Count, true) => Function::CountDistinct,
@@ -183,6 +186,9 @@ fn aggregate(plan: &expr::Aggregate, schema: &Schema) -> Option<Aggregate> {
         (AggregateFunction::Min, _) => Function::Smallest,
         (AggregateFunction::Max, _) => Function::Largest,
         (AggregateFunction::Stddev, false) => Function::Deviation,
+        // A row that the filter drops is none, where null would be one.
+        (AggregateFunction::First, false) if output.is_watched() && plan.filter.is_none() => Function::First,
+        (AggregateFunction::Last, false) if output.is_watched() && plan.filter.is_none() => Function::Last,
         _ => return None,
     };
     let argument = match (&plan.arguments[..], &plan.filter) {
@@ -208,12 +214,15 @@ fn aggregate(plan: &expr::Aggregate, schema: &Schema) -> Option<Aggregate> {
         Function::CountDistinct => argument
             .as_ref()
             .is_some_and(|argument| can_be_key(&argument.data_type(schema))),
+        Function::First | Function::Last => argument
+            .as_ref()
+            .is_some_and(|argument| numeric || can_be_key(&argument.data_type(schema))),
         _ => argument.is_some() && numeric,
     };
     suitable.then(|| Aggregate {
         function,
         argument,
-        of: arrow_type(&plan.of),
+        of: plan.of.clone(),
     })
 }
 

@@ -66,7 +66,7 @@ impl GroupColumn {
         };
         let nulls = grouping.nulls(argument);
         match function {
-            Function::Count | Function::CountDistinct => Self::Count { nulls },
+            Function::Count | Function::CountDistinct | Function::First | Function::Last => Self::Count { nulls },
             Function::Sum => Self::Sum {
                 offset: grouping.cell(Cell::Sum { argument }),
                 nulls,

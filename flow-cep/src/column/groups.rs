@@ -214,7 +214,7 @@ impl Index {
     }
 
     /// Gives a slot back; [`Index::settle`] has to follow.
-    fn leave(&mut self, slot: u32) {
+    pub(crate) fn leave(&mut self, slot: u32) {
         match &mut self.slots {
             Slots::Whole => {}
             Slots::Same { used, .. } => {
@@ -231,7 +231,7 @@ impl Index {
     }
 
     /// Holds the ids that got a slot, and releases those whose slots were given back.
-    fn settle(&mut self, keys: &mut Keys) {
+    pub(crate) fn settle(&mut self, keys: &mut Keys) {
         if let Some(key) = self.key {
             keys.hold_all(key, self.created.iter().copied());
             keys.release_all(key, self.left.iter().copied());

@@ -727,10 +727,14 @@ fn resolve_dictionary(
     ids: &mut [u32],
     scratch: &mut Scratch,
 ) {
-    let codes = values.normalized_keys();
     let entries = values.values();
+    if entries.is_empty() {
+        rows.each(0, rows.len(), |row| ids[row] = NULL);
+        return;
+    }
+    let codes = values.normalized_keys();
     let mut used = vec![false; entries.len()];
-    let valid = |row: usize| values.is_valid(row) && !entries.is_empty();
+    let valid = |row: usize| values.is_valid(row);
     rows.each(0, rows.len(), |row| {
         if valid(row) {
             used[codes[row]] = true;

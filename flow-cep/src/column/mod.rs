@@ -1,13 +1,14 @@
 //! The columnar runtime: statements that filter, group and aggregate a stream, a column at a time.
 //!
 //! It runs the shapes that see every flow: `Stream(filter)` with `#time`, `#time_batch` or no window, aggregates by group with
-//! `output snapshot`, batches with their aggregates, and the first rows of batches by an order. [`compile`] says which plans
-//! have such a shape; the row runtime runs the others, and both give the same.
+//! `output snapshot`, batches with their aggregates, the first rows of batches by an order, and groups of a sliding window that
+//! are given as soon as `having` is true, with or without `output first every`. [`compile`] says which plans have such a shape;
+//! the row runtime runs the others, and both give the same.
 //!
 //! What the statements of a stream have in common is done once: a condition or key is evaluated once for a slice of rows
 //! ([`runtime`]), values are interned to dense ids that all statements share ([`keys`]), rows that pass the same filter lie in
-//! one window ([`view`]) and statements that group it by the same key share the groups ([`groups`]). Rows leave a window with
-//! the places of their groups stored, so that nothing is hashed; an id is given back when no group refers to it.
+//! one window ([`view`], [`watch`]) and statements that group it by the same key share the groups ([`groups`]). Rows leave a
+//! window with the places of their groups stored, so that nothing is hashed; an id is given back when no group refers to it.
 
 mod compile;
 mod emit;
@@ -24,6 +25,7 @@ mod sieve;
 mod state;
 mod text;
 mod view;
+mod watch;
 
 use std::sync::Arc;
 

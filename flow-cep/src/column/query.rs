@@ -1,8 +1,9 @@
 //! What the columnar runtime can be asked: the shape of a statement, expressions resolved.
 
-use arrow_schema::{DataType, SchemaRef};
+use arrow_schema::SchemaRef;
 
 use super::scalar::Scalar;
+use crate::value::Type;
 
 /// A statement in a shape that runs column by column.
 #[derive(Debug, Clone)]
@@ -43,6 +44,17 @@ pub(crate) enum Output {
     Snapshot { every_ms: i64 },
     /// With each batch of the window.
     Batch,
+    /// `output first every T`, by group.
+    First { every_ms: i64 },
+    /// With each row that comes or goes: no output clause.
+    Each,
+}
+
+impl Output {
+    /// Whether groups are watched row by row.
+    pub(crate) const fn is_watched(self) -> bool {
+        matches!(self, Self::First { .. } | Self::Each)
+    }
 }
 
 /// What the rows of the output are.
@@ -69,7 +81,7 @@ pub(crate) struct Aggregate {
     /// Over the columns of the event; null takes no part. None counts rows.
     pub(crate) argument: Option<Scalar>,
     /// Type of the result.
-    pub(crate) of: DataType,
+    pub(crate) of: Type,
 }
 
 /// Aggregate functions that have a columnar form.
@@ -82,4 +94,7 @@ pub(crate) enum Function {
     Smallest,
     Largest,
     Deviation,
+    /// Of the oldest row in the window; only of watched groups, as is the next.
+    First,
+    Last,
 }

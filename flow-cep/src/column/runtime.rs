@@ -1,5 +1,7 @@
 //! All columnar statements of one stream, side by side over the same slices.
 
+mod watching;
+
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
@@ -15,6 +17,11 @@ use super::pick::RowOutput;
 use super::query::{Body, Function, Output, Query, Window};
 use super::scalar::{Compiled, Scalar};
 use super::view::{Keeping, View};
+use super::watch::{Given, Groups, Watch};
+use watching::Watched;
+
+use crate::engine::Rows as Delivered;
+use crate::event_type::arrow_type;
 
 /// Rows that are worked on at a time: their ids and slots stay in the first-level cache.
 const SLICE_ROWS: usize = 1024;
@@ -25,7 +32,7 @@ pub(crate) struct Emission {
     /// Position of the statement in the order of [`Runtime::add`].
     pub(crate) statement: usize,
     pub(crate) time_ms: i64,
-    pub(crate) rows: Option<RecordBatch>,
+    pub(crate) rows: Option<Delivered>,
 }
 
 /// Expressions over the stream's columns, each evaluated once for a slice.
@@ -162,9 +169,11 @@ pub(crate) struct Runtime {
     /// By number of the inputs: the filters whose rows need it.
     number_users: Vec<Vec<usize>>,
     pub(crate) runners: Vec<Runner>,
+    pub(crate) watches: Vec<Watch>,
     window_rows: usize,
     statements: usize,
     emissions: Vec<Emission>,
+    given: Vec<Given>,
 }
 
 impl Runtime {
@@ -178,18 +187,40 @@ impl Runtime {
             key_users: Vec::new(),
             number_users: Vec::new(),
             runners: Vec::new(),
+            watches: Vec::new(),
             window_rows,
             statements: 0,
             emissions: Vec::new(),
+            given: Vec::new(),
         }
     }
 
     /// Adds a statement that is deployed at `now_ms`; only before the first row. Returns its position.
     pub(crate) fn add(&mut self, query: &Query, now_ms: i64) -> usize {
-        let filter = self.filter(&query.filter);
-        let runner = self.runner(filter, query.window, now_ms);
         let statement = self.statements;
         self.statements += 1;
+        if let (
+            true,
+            Body::Groups {
+                keys,
+                aggregates,
+                having,
+                select,
+            },
+        ) = (query.output.is_watched(), &query.body)
+        {
+            let clauses = Watched {
+                keys,
+                aggregates,
+                having: having.as_ref(),
+                select,
+            };
+            self.watch(query, clauses, statement);
+            self.find_users();
+            return statement;
+        }
+        let filter = self.filter(&query.filter);
+        let runner = self.runner(filter, query.window, now_ms);
         match &query.body {
             Body::Rows { having, select } => {
                 let (inputs, schema) = (&mut self.inputs, &self.schema);
@@ -244,12 +275,12 @@ impl Runtime {
                 };
                 let key_types = atoms.iter().map(|&atom| self.keys.delivered_type(atom));
                 let types: Vec<DataType> = key_types
-                    .chain(aggregates.iter().map(|aggregate| aggregate.of.clone()))
+                    .chain(aggregates.iter().map(|aggregate| arrow_type(&aggregate.of)))
                     .collect();
                 let output = GroupOutput::new(grouping, columns, &types, &clauses);
                 let every_ms = match query.output {
                     Output::Snapshot { every_ms } => Some(every_ms),
-                    Output::Batch => None,
+                    Output::Batch | Output::First { .. } | Output::Each => None,
                 };
                 self.runners[runner].groups.push(GroupClient {
                     statement,
@@ -396,6 +427,15 @@ impl Runtime {
                 number_users[number].push(runner.filter);
             }
         }
+        for watch in &self.watches {
+            let keys = watch.groups.iter().map(Groups::key);
+            for key in keys.chain(watch.log.atoms()) {
+                self.keys.closure(key, &mut |key| key_users[key].push(watch.filter));
+            }
+            for number in watch.log.numbers() {
+                number_users[number].push(watch.filter);
+            }
+        }
         for users in key_users.iter_mut().chain(&mut number_users) {
             users.sort_unstable();
             users.dedup();
@@ -472,6 +512,7 @@ impl Runtime {
                 );
             }
         }
+        self.run_watches(times, times[length - 1]);
         self.keys.sweep();
     }
 
@@ -482,6 +523,7 @@ impl Runtime {
                 runner.fire(&mut self.keys, due, &mut self.emissions);
             }
         }
+        self.run_watches(&[], now_ms);
         self.keys.sweep();
     }
 
@@ -491,7 +533,9 @@ impl Runtime {
         let rows = self
             .runners
             .iter_mut()
-            .map(|runner| std::mem::take(&mut runner.view.refused))
+            .map(|runner| &mut runner.view.refused)
+            .chain(self.watches.iter_mut().map(|watch| &mut watch.log.refused))
+            .map(std::mem::take)
             .sum();
         (groups, rows)
     }
@@ -512,12 +556,19 @@ impl Runtime {
                 return (client.output.len(), 0);
             }
         }
+        for watch in &self.watches {
+            let mut groups = watch.groups.iter();
+            if let Some(groups) = groups.find(|groups| groups.rules.iter().any(|rule| rule.statement == statement)) {
+                return (usize::try_from(watch.log.len()).unwrap_or(usize::MAX), groups.len());
+            }
+        }
         (0, 0)
     }
 
     /// The next instant at which something is due.
     pub(crate) fn next_deadline(&self) -> Option<i64> {
-        self.runners.iter().filter_map(Runner::next_ms).min()
+        let watched = self.watches.iter().filter_map(Watch::next_ms);
+        self.runners.iter().filter_map(Runner::next_ms).chain(watched).min()
     }
 
     /// What the statements gave since the last call, in the order of time.
@@ -646,7 +697,7 @@ impl Runner {
                 emissions.push(Emission {
                     statement: client.statement,
                     time_ms: due_ms,
-                    rows,
+                    rows: rows.map(Delivered::Columns),
                 });
             }
         }
@@ -677,7 +728,7 @@ impl Runner {
                 emissions.push(Emission {
                     statement: client.statement,
                     time_ms: due_ms,
-                    rows,
+                    rows: rows.map(Delivered::Columns),
                 });
             }
         }
@@ -687,7 +738,7 @@ impl Runner {
                 emissions.push(Emission {
                     statement: client.statement,
                     time_ms: due_ms,
-                    rows,
+                    rows: rows.map(Delivered::Columns),
                 });
             }
         }

@@ -10,6 +10,7 @@ use super::keys::{KeyState, Keys};
 use super::numbers::Number;
 use super::runtime::{Grid, Runner, Runtime};
 use super::view::{Chunk, Keeping, View};
+use super::watch::{Watch, WatchState};
 use crate::value::Value;
 
 /// The state of a stream's statements.
@@ -17,6 +18,7 @@ use crate::value::Value;
 pub(crate) struct RuntimeState {
     keys: Vec<KeyState>,
     runners: Vec<RunnerState>,
+    watches: Vec<WatchState>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -61,18 +63,22 @@ impl Runtime {
         RuntimeState {
             keys: self.keys.save(),
             runners: self.runners.iter().map(save_runner).collect(),
+            watches: self.watches.iter().map(Watch::save).collect(),
         }
     }
 
     /// Takes up the state that a runtime of the same statements has saved. None if it does not fit; the runtime must then be
     /// dropped.
     pub(crate) fn restore(&mut self, state: RuntimeState) -> Option<()> {
-        if state.runners.len() != self.runners.len() {
+        if state.runners.len() != self.runners.len() || state.watches.len() != self.watches.len() {
             return None;
         }
         self.keys.restore(state.keys)?;
         for (runner, state) in self.runners.iter_mut().zip(state.runners) {
             restore_runner(runner, &mut self.keys, state)?;
+        }
+        for (watch, state) in self.watches.iter_mut().zip(state.watches) {
+            watch.restore(&mut self.keys, state)?;
         }
         Some(())
     }

@@ -1,0 +1,251 @@
+//! A statement over watched groups: when a group's row is given, and what is in it.
+
+use std::collections::{HashMap, VecDeque};
+
+use foldhash::fast::RandomState;
+
+use crate::column::query::Function;
+use crate::column::scalar::Scalar;
+use crate::expr::{Expr, Node};
+use crate::syntax::ast::BinaryOp;
+use crate::value::{Type, Value};
+
+use crate::column::keys::KeyId;
+
+/// What an aggregate is taken of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operand {
+    /// The rows themselves.
+    Rows,
+    /// A column of numbers of the log.
+    Number(usize),
+    /// A column of ids of the log.
+    Id(usize),
+}
+
+/// Where the value of an aggregate is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// In what is kept for every group or for those of many rows: the place there.
+    Kept(usize),
+    /// By a walk over the rows of the group, when it is asked for.
+    Gathered,
+}
+
+/// A column of the groups, as the expressions of a rule see it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum GroupColumn {
+    Key(KeyId),
+    Aggregate {
+        function: Function,
+        operand: Operand,
+        of: Type,
+        found: Found,
+    },
+}
+
+/// What must be true of a group's counts and sums for its condition to be: told without evaluating it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Threshold {
+    /// Rows that it has at least.
+    pub(crate) rows: u32,
+    /// Place of a sum of whole numbers, and what it comes to at least.
+    pub(crate) sums: Vec<(usize, i64)>,
+}
+
+impl Threshold {
+    /// What a condition over the columns demands.
+    pub(crate) fn of(having: Option<&Expr>, columns: &[GroupColumn]) -> Self {
+        let mut sums = Vec::new();
+        if let Some(having) = having {
+            demanded_sums(having, columns, &mut sums);
+        }
+        Self {
+            rows: having.map_or(0, |having| demanded_rows(having, columns)),
+            sums,
+        }
+    }
+}
+
+/// The expression without conversions to wider numeric types.
+fn plain(expr: &Expr) -> &Expr {
+    match &expr.node {
+        Node::Convert(inner)
+            if matches!(
+                (&inner.of, &expr.of),
+                (Type::Int, Type::Long | Type::Double) | (Type::Long, Type::Double)
+            ) =>
+        {
+            plain(inner)
+        }
+        _ => expr,
+    }
+}
+
+/// A comparison of a column with a constant that bounds it below: the column and the least whole number that it may be.
+fn lower_bound<'a>(expr: &Expr, columns: &'a [GroupColumn]) -> Option<(&'a GroupColumn, i64)> {
+    let Node::Compare(op, left, right) = &expr.node else {
+        return None;
+    };
+    let (column, op, bound) = match (&plain(left).node, &plain(right).node) {
+        (Node::Column { column, .. }, Node::Literal(bound)) => (*column, *op, bound),
+        (Node::Literal(bound), Node::Column { column, .. }) => {
+            let op = match op {
+                BinaryOp::LessOrEqual => BinaryOp::GreaterOrEqual,
+                BinaryOp::Less => BinaryOp::Greater,
+                BinaryOp::Equal => BinaryOp::Equal,
+                _ => return None,
+            };
+            (*column, op, bound)
+        }
+        _ => return None,
+    };
+    let bound = bound.as_long()?;
+    let least = match op {
+        BinaryOp::Equal | BinaryOp::GreaterOrEqual => bound,
+        BinaryOp::Greater => bound.checked_add(1)?,
+        _ => return None,
+    };
+    Some((columns.get(column)?, least))
+}
+
+/// The rows that a group has at least where a condition is true: no count is above that of the rows.
+fn demanded_rows(expr: &Expr, columns: &[GroupColumn]) -> u32 {
+    match &expr.node {
+        Node::And(parts) => parts.iter().map(|part| demanded_rows(part, columns)).max().unwrap_or(0),
+        Node::Or(parts) => parts.iter().map(|part| demanded_rows(part, columns)).min().unwrap_or(0),
+        _ => match lower_bound(expr, columns) {
+            Some((
+                GroupColumn::Aggregate {
+                    function: Function::Count | Function::CountDistinct,
+                    ..
+                },
+                least,
+            )) => u32::try_from(least.max(0)).unwrap_or(u32::MAX),
+            _ => 0,
+        },
+    }
+}
+
+/// The sums that are bounded below by what must all be true.
+fn demanded_sums(expr: &Expr, columns: &[GroupColumn], sums: &mut Vec<(usize, i64)>) {
+    if let Node::And(parts) = &expr.node {
+        parts.iter().for_each(|part| demanded_sums(part, columns, sums));
+    } else if let Some((
+        GroupColumn::Aggregate {
+            function: Function::Sum,
+            of: Type::Int | Type::Long,
+            found: Found::Kept(sum),
+            ..
+        },
+        least,
+    )) = lower_bound(expr, columns)
+    {
+        sums.push((*sum, least));
+    }
+}
+
+/// Which groups gave a row so lately that they give none now.
+#[derive(Debug, Default)]
+pub(crate) struct Quiet {
+    /// By key: when it gave its row.
+    since: HashMap<u32, i64, RandomState>,
+    /// The same in the order of time.
+    order: VecDeque<(i64, u32)>,
+    /// Keys that came in and that went out since [`Quiet::settle`].
+    pub(crate) begun: Vec<u32>,
+    pub(crate) over: Vec<u32>,
+}
+
+impl Quiet {
+    /// Whether a key is quiet at a time.
+    pub(crate) fn holds(&self, key: u32, every_ms: i64, now_ms: i64) -> bool {
+        self.since
+            .get(&key)
+            .is_some_and(|since| now_ms.saturating_sub(*since) < every_ms)
+    }
+
+    /// A key gives a row.
+    pub(crate) fn begin(&mut self, key: u32, now_ms: i64) {
+        if self.since.insert(key, now_ms).is_none() {
+            self.begun.push(key);
+        }
+        self.order.push_back((now_ms, key));
+    }
+
+    /// Forgets keys whose time is over.
+    pub(crate) fn forget(&mut self, every_ms: i64, now_ms: i64) {
+        while let Some(&(since, key)) = self.order.front() {
+            if now_ms.saturating_sub(since) < every_ms {
+                return;
+            }
+            self.order.pop_front();
+            // The key may have begun anew since.
+            if self.since.get(&key) == Some(&since) {
+                self.since.remove(&key);
+                self.over.push(key);
+            }
+        }
+    }
+
+    pub(crate) fn entries(&self) -> Vec<(i64, u32)> {
+        self.order.iter().copied().collect()
+    }
+
+    /// Takes up what [`Quiet::entries`] gave.
+    pub(crate) fn restore(&mut self, entries: Vec<(i64, u32)>) -> Option<()> {
+        if !entries.is_sorted_by_key(|(since, _)| *since) {
+            return None;
+        }
+        for (since, key) in entries {
+            self.begin(key, since);
+        }
+        Some(())
+    }
+}
+
+/// A statement over the groups of a window.
+#[derive(Debug)]
+pub(crate) struct Rule {
+    /// The statement, by its position in the runtime.
+    pub(crate) statement: usize,
+    /// How long a group is quiet after it has given a row; none if it never is.
+    pub(crate) every_ms: Option<i64>,
+    pub(crate) threshold: Threshold,
+    /// Over the columns, as what follows.
+    pub(crate) having: Option<Scalar>,
+    pub(crate) select: Vec<Scalar>,
+    pub(crate) order: Vec<(Scalar, bool)>,
+    pub(crate) limit: Option<usize>,
+    pub(crate) offset: usize,
+    pub(crate) columns: Vec<GroupColumn>,
+    pub(crate) quiet: Quiet,
+}
+
+impl Rule {
+    /// Whether a column is found in the details of groups.
+    pub(crate) fn reads_details(&self) -> bool {
+        let detailed = |column: &GroupColumn| {
+            matches!(
+                column,
+                GroupColumn::Aggregate {
+                    function: Function::CountDistinct | Function::Deviation | Function::Smallest | Function::Largest,
+                    found: Found::Kept(_),
+                    ..
+                }
+            )
+        };
+        self.columns.iter().any(detailed)
+    }
+}
+
+/// Values in the order that a rule asks for; nulls first unless descending.
+pub(crate) fn compare(order: &[(Scalar, bool)], left: &[Value], right: &[Value]) -> std::cmp::Ordering {
+    let mut pairs = order.iter().zip(left.iter().zip(right));
+    pairs
+        .find_map(|((_, descending), (left, right))| {
+            let ordering = if *descending { right.cmp(left) } else { left.cmp(right) };
+            ordering.is_ne().then_some(ordering)
+        })
+        .unwrap_or(std::cmp::Ordering::Equal)
+}
