@@ -171,6 +171,9 @@ pub(super) fn clauses(binder: &mut Binder<'_>, syntax: &Select, pattern: bool) -
         None => None,
         Some(output) => Some(output_plan(binder, output)?),
     };
+    if let (Some(syntax), Some(having), false) = (&syntax.having, &having, group_by.is_empty()) {
+        check_having(binder, syntax, having, &group_by)?;
+    }
     let result = result_kind(binder, &group_by, &columns, wildcard, having.as_ref(), &order_by);
     // Esper never limits the one row of a statement without groups.
     let (limit, offset) = if result == ResultKind::OneRow {
@@ -494,6 +497,23 @@ fn check_output(syntax: &Select, streams: &[StreamPlan], context: Option<Catalog
     Ok(())
 }
 
+/// The columns outside of aggregates in a group's `having` must be among its keys: others differ within the group.
+fn check_having(binder: &Binder<'_>, syntax: &Syntax, having: &Expr, group_by: &[Expr]) -> Result<()> {
+    let (mut keys, mut used) = (BTreeSet::new(), BTreeSet::new());
+    group_by.iter().for_each(|key| columns_of(key, &mut keys));
+    columns_of(having, &mut used);
+    let mut fields = used.difference(&keys).filter_map(|(stream, column)| {
+        let schema = binder.streams.get(*stream)?.event_type.schema();
+        schema.fields().get(*column)
+    });
+    fields.next().map_or(Ok(()), |field| {
+        let name = field.name();
+        let message =
+            format!("Non-aggregated property '{name}' in the HAVING clause must occur in the group-by clause");
+        Err(Fault::invalid(syntax.span, message))
+    })
+}
+
 /// Esper's rules for how aggregates, groups and columns make result rows.
 fn result_kind(
     binder: &Binder<'_>,
@@ -507,6 +527,10 @@ fn result_kind(
     columns
         .iter()
         .for_each(|column| columns_of(&column.expr, &mut selected));
+    // A column of `having` counts as selected.
+    if let Some(having) = having {
+        columns_of(having, &mut selected);
+    }
     let aggregated = !binder.aggregates.is_empty();
     let having_aggregated = having.is_some_and(has_aggregate);
     if group_by.is_empty() {

@@ -170,10 +170,21 @@ fn settle_keys(plan: &mut SelectPlan, context: &Context) {
     };
     let fixed = fixed_columns(context, filter.event_type);
     let mut settled = true;
-    let results = plan.columns.iter().map(|column| &column.expr).chain(&plan.having);
-    for expr in results.chain(plan.order_by.iter().map(|key| &key.expr)) {
+    let mut selected = Vec::new();
+    for expr in plan.columns.iter().map(|column| &column.expr).chain(&plan.having) {
         visit(expr, &mut |expr| match &expr.node {
-            Node::Column { column, .. } => settled &= fixed.contains(column) || plan.group_by.contains(expr),
+            Node::Column { column, .. } => {
+                settled &= fixed.contains(column) || plan.group_by.contains(expr);
+                selected.push(*column);
+            }
+            Node::Row(_) | Node::Previous { .. } | Node::Indexed { .. } => settled = false,
+            _ => {}
+        });
+    }
+    // Groups ordered by a column that is not selected give a row for each event.
+    for key in &plan.order_by {
+        visit(&key.expr, &mut |expr| match &expr.node {
+            Node::Column { column, .. } => settled &= fixed.contains(column) || selected.contains(column),
             Node::Row(_) | Node::Previous { .. } | Node::Indexed { .. } => settled = false,
             _ => {}
         });
