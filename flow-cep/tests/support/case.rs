@@ -43,8 +43,11 @@ pub(crate) fn flow() -> EventType {
     EventType::new("Flow", Arc::new(Schema::new(fields)), Some("ts")).unwrap()
 }
 
-enum Step {
+/// What happens next.
+pub(crate) enum Step {
+    /// Time passes.
     Clock(i64),
+    /// Rows arrive.
     Rows(RecordBatch),
 }
 
@@ -107,6 +110,21 @@ impl Case {
             steps,
             start_ms: first_ms.unwrap().div_euclid(1000) * 1000,
         }
+    }
+
+    /// The statements.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// What happens, in order.
+    pub(crate) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// When the clock starts.
+    pub(crate) fn start_ms(&self) -> i64 {
+        self.start_ms
     }
 
     /// The statements with a name.
