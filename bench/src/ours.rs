@@ -40,7 +40,7 @@ fn plan() -> ColumnPlan {
         ),
         Column::new("src_addr", ColumnKind::Address, [8, 27].map(iana)).reversed([12, 28].map(iana)),
         Column::new("dst_addr", ColumnKind::Address, [12, 28].map(iana)).reversed([8, 27].map(iana)),
-        Column::new("src_port", unsigned(Integer::U16), [iana(7)]).reversed([iana(11)]),
+        Column::new("src_port", ColumnKind::SourcePort, [iana(7)]).reversed([iana(11)]),
         Column::new("dst_port", ColumnKind::DestinationPort, [iana(11)]).reversed([iana(7)]),
         Column::new("proto", unsigned(Integer::U8), [iana(4)]),
         Column::new("tos", unsigned(Integer::U8), [iana(5)]),

@@ -43,7 +43,8 @@ pub fn column_plan() -> Arc<ColumnPlan> {
             ),
             Column::new(schema::SRC_ADDR, ColumnKind::Address, [8, 27].map(iana)).reversed([12, 28].map(iana)),
             Column::new(schema::DST_ADDR, ColumnKind::Address, [12, 28].map(iana)).reversed([8, 27].map(iana)),
-            Column::new(schema::SRC_PORT, u16, [7, 180, 182].map(iana)).reversed([11, 181, 183].map(iana)),
+            Column::new(schema::SRC_PORT, ColumnKind::SourcePort, [7, 180, 182].map(iana))
+                .reversed([11, 181, 183].map(iana)),
             Column::new(schema::DST_PORT, ColumnKind::DestinationPort, [11, 181, 183].map(iana))
                 .reversed([7, 180, 182].map(iana)),
             Column::new(schema::PROTO, u8, [iana(4)]),

@@ -33,9 +33,7 @@ pub struct Decoder {
     places: HashMap<StreamKey, usize, foldhash::fast::FixedState>,
     streams: Vec<Stream>,
     neighbours: Neighbours,
-    /// What IPFIX exporters told of sampling in observation domain 0, which stands for the whole exporting process
-    /// (RFC 7011 §3.1).
-    processes: HashMap<SocketAddr, Arc<Sampling>, foldhash::fast::FixedState>,
+    processes: Processes,
     totals: Totals,
     counters: Counters,
     /// Notes on the message at hand, kept for their memory.
@@ -157,13 +155,6 @@ impl Decoder {
             }
         };
         self.counters.messages = self.counters.messages.wrapping_add(1);
-        let mut sequencing = Sequencing {
-            arrival: Arrival::Duplicate,
-            counting: Counting::Constant,
-            expected: None,
-            received: header.sequence,
-        };
-        let mut regained = 0;
         let mut duplicate = false;
         if let Some(stream) = self.streams.get_mut(place) {
             stream.heard_ms = now_ms;
@@ -178,48 +169,61 @@ impl Decoder {
                 self.adopt_templates(place, now_ms);
             }
         }
-        let process = self.process_of(&header, from);
-        if let Some(stream) = self.streams.get_mut(place) {
-            let before = Arc::as_ptr(&stream.sampling);
-            let mut walk = Walk {
-                limits: &self.limits,
-                totals: &mut self.totals,
-                counters: &mut self.counters,
-                stream,
-                parts: &mut self.parts,
-                changes: &mut self.changes,
-                replayed: &mut self.replayed,
-                used: &mut self.used,
-                datagram,
-                header,
-                now_ms,
-                content: Content::default(),
-                duplicate,
-                process,
-            };
+        let followed = self.walk(place, datagram, header, now_ms, duplicate).map(|mut walk| {
             walk.replay_adopted();
-            let long = match header.version {
-                Version::V1 => self.layouts.v1_long(header.count, datagram.len().saturating_sub(start)),
-                _ => None,
-            };
-            match long.or_else(|| self.layouts.of(header.version)) {
-                Some(layout) => walk.fixed_records(layout, start),
-                None => walk.sets(start, length),
-            }
-            let content = walk.content;
-            if header.version == Version::Ipfix && header.domain.0 == 0 && before != Arc::as_ptr(&stream.sampling) {
-                self.processes.insert(from, Arc::clone(&stream.sampling));
-            }
-            if duplicate {
-                sequencing.counting = stream.sequence.counting();
-                self.counters.duplicates = self.counters.duplicates.wrapping_add(1);
-            } else {
-                (sequencing, regained) = stream.sequence.follow(&header, content, now_ms, &mut self.gaps);
-            }
-        }
-        Ok(Message {
+            walk.parts(start, length);
+            walk.follow()
+        });
+        Ok(self.message(place, from, datagram, header, followed.unwrap_or((Sequencing::NONE, 0))))
+    }
+
+    /// A walk over what a message of a stream holds.
+    fn walk<'w>(
+        &'w mut self,
+        place: usize,
+        datagram: &'w [u8],
+        header: Header,
+        now_ms: i64,
+        duplicate: bool,
+    ) -> Option<Walk<'w>> {
+        let stream = self.streams.get_mut(place)?;
+        let process = match header.version {
+            Version::Ipfix if header.domain.0 != 0 => self.processes.get(&stream.key.exporter).map(Arc::clone),
+            _ => None,
+        };
+        Some(Walk {
+            limits: &self.limits,
+            layouts: &self.layouts,
+            totals: &mut self.totals,
+            counters: &mut self.counters,
+            stream,
+            processes: &mut self.processes,
+            parts: &mut self.parts,
+            changes: &mut self.changes,
+            replayed: &mut self.replayed,
+            gaps: &mut self.gaps,
+            used: &mut self.used,
+            datagram,
             header,
-            exporter: from,
+            now_ms,
+            content: Content::default(),
+            duplicate,
+            process,
+        })
+    }
+
+    /// The message whose walk has ended.
+    fn message<'m>(
+        &'m self,
+        place: usize,
+        exporter: SocketAddr,
+        datagram: &'m [u8],
+        header: Header,
+        (sequencing, regained): (Sequencing, u32),
+    ) -> Message<'m> {
+        Message {
+            header,
+            exporter,
             datagram,
             parts: &self.parts,
             changes: &self.changes,
@@ -229,7 +233,7 @@ impl Decoder {
             templates: self.streams.get(place).map(|stream| &stream.templates),
             gaps: &self.gaps,
             regained,
-        })
+        }
     }
 
     /// Forgets what the message before was told of.
@@ -248,52 +252,13 @@ impl Decoder {
         let place = *self.places.get(key)?;
         self.adopt_templates(place, now_ms);
         let header = self.replayed.first()?.header;
-        let process = self.process_of(&header, key.exporter);
-        let stream = self.streams.get_mut(place)?;
-        let sequencing = Sequencing {
-            arrival: Arrival::Unsequenced,
-            counting: stream.sequence.counting(),
-            expected: None,
-            received: None,
-        };
-        let mut walk = Walk {
-            limits: &self.limits,
-            totals: &mut self.totals,
-            counters: &mut self.counters,
-            stream,
-            parts: &mut self.parts,
-            changes: &mut self.changes,
-            replayed: &mut self.replayed,
-            used: &mut self.used,
-            datagram: &[],
-            header,
-            now_ms,
-            content: Content::default(),
-            duplicate: false,
-            process,
-        };
+        let mut walk = self.walk(place, &[], header, now_ms, false)?;
         walk.replay_adopted();
-        Some(Message {
-            header,
-            exporter: key.exporter,
-            datagram: &[],
-            parts: &self.parts,
-            changes: &self.changes,
-            replayed: &self.replayed,
-            used: &self.used,
-            sequencing,
-            templates: self.streams.get(place).map(|stream| &stream.templates),
-            gaps: &self.gaps,
-            regained: 0,
-        })
-    }
-
-    /// What a message's exporter told of sampling for all its observation domains.
-    fn process_of(&self, header: &Header, exporter: SocketAddr) -> Option<Arc<Sampling>> {
-        if header.version != Version::Ipfix || header.domain.0 == 0 {
-            return None;
-        }
-        self.processes.get(&exporter).map(Arc::clone)
+        let sequencing = Sequencing {
+            counting: walk.stream.sequence.counting(),
+            ..Sequencing::NONE
+        };
+        Some(self.message(place, key.exporter, &[], header, (sequencing, 0)))
     }
 
     /// Takes over the templates that sets of a stream wait for from its neighbours, and takes those sets up.
@@ -428,7 +393,7 @@ impl Decoder {
         self.totals.held_bytes = self.totals.held_bytes.saturating_sub(stream.held.bytes());
         *stream = Stream::new(key, heard_ms);
         stream.sampling = Arc::new(sampling);
-        if key.version == Version::Ipfix && key.domain.0 == 0 {
+        if key.is_process() {
             self.processes.insert(key.exporter, Arc::clone(&stream.sampling));
         }
         if sequence.version() == key.version {
@@ -499,7 +464,7 @@ impl Decoder {
         let gone = self.streams.swap_remove(place);
         self.places.remove(&gone.key);
         self.neighbours.remove(gone.key);
-        if gone.key.version == Version::Ipfix && gone.key.domain.0 == 0 {
+        if gone.key.is_process() {
             self.processes.remove(&gone.key.exporter);
         }
         if let Some(moved) = self.streams.get(place) {
@@ -512,15 +477,22 @@ impl Decoder {
     }
 }
 
+/// What IPFIX exporters told of sampling in observation domain 0, which stands for the whole exporting process
+/// (RFC 7011 §3.1).
+type Processes = HashMap<SocketAddr, Arc<Sampling>, foldhash::fast::FixedState>;
+
 /// A walk over the sets of one message.
 struct Walk<'w> {
     limits: &'w Limits,
+    layouts: &'w FixedLayouts,
     totals: &'w mut Totals,
     counters: &'w mut Counters,
     stream: &'w mut Stream,
+    processes: &'w mut Processes,
     parts: &'w mut Vec<Part>,
     changes: &'w mut Vec<TemplateChange>,
     replayed: &'w mut Vec<HeldSet>,
+    gaps: &'w mut Vec<Gap>,
     used: &'w mut Used,
     datagram: &'w [u8],
     header: Header,
@@ -608,6 +580,35 @@ impl Walk<'_> {
             self.counters.templates_refused = self.counters.templates_refused.wrapping_add(1);
         }
         self.parts.push(Part::Failed(error));
+    }
+
+    /// What the message holds behind its header. `length` is that of the message, if the header tells it.
+    fn parts(&mut self, start: usize, length: Option<u16>) {
+        let layouts = self.layouts;
+        let long = match self.header.version {
+            Version::V1 => layouts.v1_long(self.header.count, self.datagram.len().saturating_sub(start)),
+            _ => None,
+        };
+        match long.or_else(|| layouts.of(self.header.version)) {
+            Some(layout) => self.fixed_records(layout, start),
+            None => self.sets(start, length),
+        }
+    }
+
+    /// How the message fits the sequence of its stream, and how many units that were told as lost it brought after all.
+    fn follow(self) -> (Sequencing, u32) {
+        if self.duplicate {
+            self.counters.duplicates = self.counters.duplicates.wrapping_add(1);
+            let sequencing = Sequencing {
+                arrival: Arrival::Duplicate,
+                counting: self.stream.sequence.counting(),
+                expected: None,
+                received: self.header.sequence,
+            };
+            return (sequencing, 0);
+        }
+        let (header, content) = (&self.header, self.content);
+        self.stream.sequence.follow(header, content, self.now_ms, self.gaps)
     }
 
     /// The records of v1, v5 and v7: as many as the header counts, as far as they are there.
@@ -705,19 +706,14 @@ impl Walk<'_> {
         let Ok((_, (id, length))) = wire::set_header(rest) else {
             return false;
         };
-        let known = id >= 256
-            || match self.header.version {
-                Version::V9 => matches!(id, v9::TEMPLATES | v9::OPTIONS_TEMPLATES),
-                _ => matches!(id, ipfix::TEMPLATES | ipfix::OPTIONS_TEMPLATES),
-            };
+        let known = TEMPLATE_SETS.contains(&id) || id >= 256;
         known && (wire::SET_HEADER..=rest.len()).contains(&usize::from(length))
     }
 
     /// One set without its header.
     fn set(&mut self, id: u16, start: usize, end: usize) {
-        match (self.header.version, id) {
-            (Version::V9, v9::TEMPLATES | v9::OPTIONS_TEMPLATES)
-            | (Version::Ipfix, ipfix::TEMPLATES | ipfix::OPTIONS_TEMPLATES) => {
+        match id {
+            id if TEMPLATE_SETS.contains(&id) => {
                 let first_change = self.changes.len();
                 let first_held = self.replayed.len();
                 let fault = self.template_set(id, start, end).err();
@@ -734,7 +730,7 @@ impl Walk<'_> {
                     self.replay(number);
                 }
             }
-            (_, 0..=255) => self.parts.push(Part::Reserved { id, start, end }),
+            0..=255 => self.parts.push(Part::Reserved { id, start, end }),
             _ => self.data_set(TemplateId(id), start, end),
         }
     }
@@ -869,6 +865,10 @@ impl Walk<'_> {
             rest = after;
             if let Some(next) = self.stream.sampling.learned_from(&Record::new(template, header, bytes)) {
                 self.stream.sampling = Arc::new(next);
+                if self.stream.key.is_process() {
+                    let told = Arc::clone(&self.stream.sampling);
+                    self.processes.insert(self.stream.key.exporter, told);
+                }
             }
         }
     }
@@ -949,12 +949,13 @@ impl Walk<'_> {
             let id = TemplateId(rest.first_chunk().map_or(0, |id| u16::from_be_bytes(*id)));
             let cut_short = |_| Error::TemplateCutShort { template: id, offset };
             let head;
-            (rest, head) = match (self.header.version, set_id) {
-                (Version::V9, v9::TEMPLATES) => v9_template(rest).map_err(cut_short)?,
-                (Version::V9, _) => v9_options_template(rest).map_err(cut_short)?,
-                (_, ipfix::TEMPLATES) => ipfix_template(rest).map_err(cut_short)?,
-                _ => ipfix_options_template(rest).map_err(cut_short)?,
-            };
+            let version = self.header.version;
+            (rest, head) = match set_id {
+                v9::TEMPLATES | ipfix::TEMPLATES => template_definition(rest, version),
+                v9::OPTIONS_TEMPLATES => options_by_length(rest, version),
+                _ => options_by_count(rest, version),
+            }
+            .map_err(cut_short)?;
             self.template(id, offset, set_id, head);
         }
         Ok(())
@@ -1094,72 +1095,69 @@ enum Definition<'d> {
     },
 }
 
+/// The ids of sets of templates. v9's are 0 and 1 and IPFIX's 2 and 3, but some exporters take those of the other version:
+/// the id tells the form of the heads, the message's version that of the fields.
+const TEMPLATE_SETS: core::ops::RangeInclusive<u16> = v9::TEMPLATES..=ipfix::OPTIONS_TEMPLATES;
+
 type Read<'d> = Result<(&'d [u8], Definition<'d>), nom::Err<nom::error::Error<&'d [u8]>>>;
 
-fn v9_template(input: &[u8]) -> Read<'_> {
-    let (input, (_, count)) = v9::template_head(input)?;
-    let count = usize::from(count);
-    let (input, bytes) = v9::definitions(input, count)?;
-    Ok((
-        input,
-        Definition::Fields {
-            scope_fields: None,
-            count,
-            bytes,
-        },
-    ))
+fn template_definition(input: &[u8], version: Version) -> Read<'_> {
+    let (input, (_, count)) = ipfix::template_head(input)?;
+    if count == 0 && version == Version::Ipfix {
+        return Ok((input, Definition::Withdrawal));
+    }
+    definition(input, version, None, usize::from(count))
 }
 
-fn v9_options_template(input: &[u8]) -> Read<'_> {
+/// An options template as v9 has them, which tells the lengths of its fields.
+fn options_by_length(input: &[u8], version: Version) -> Read<'_> {
     let (input, (_, scope_length, fields_length)) = v9::options_template_head(input)?;
-    let all_length = usize::from(scope_length).saturating_add(usize::from(fields_length));
-    let (rest, _) = nom::bytes::complete::take(all_length)(input)?;
-    let (Some(scope), Some(fields)) = (v9::fields_in(scope_length), v9::fields_in(fields_length)) else {
+    let (scope_length, fields_length) = (usize::from(scope_length), usize::from(fields_length));
+    let (rest, bytes) = nom::bytes::complete::take(scope_length.saturating_add(fields_length))(input)?;
+    let count = |bytes: Option<&[u8]>| definitions_in(bytes?, version);
+    let scope_fields = count(bytes.get(..scope_length)).and_then(|count| u16::try_from(count).ok());
+    let (Some(scope_fields), Some(others)) = (scope_fields, count(bytes.get(scope_length..))) else {
         return Ok((rest, Definition::Faulty(TemplateFault::Scope)));
     };
-    let count = usize::from(scope).saturating_add(usize::from(fields));
-    let (input, bytes) = v9::definitions(input, count)?;
-    Ok((
-        input,
-        Definition::Fields {
-            scope_fields: Some(scope),
-            count,
-            bytes,
-        },
-    ))
+    let count = usize::from(scope_fields).saturating_add(others);
+    definition(input, version, Some(scope_fields), count)
 }
 
-fn ipfix_template(input: &[u8]) -> Read<'_> {
+/// An options template as IPFIX has them, which tells the number of its fields.
+fn options_by_count(input: &[u8], version: Version) -> Read<'_> {
     let (input, (_, count)) = ipfix::template_head(input)?;
-    if count == 0 {
+    if count == 0 && version == Version::Ipfix {
         return Ok((input, Definition::Withdrawal));
     }
-    let count = usize::from(count);
-    let (input, bytes) = ipfix::definitions(input, count)?;
-    Ok((
-        input,
-        Definition::Fields {
-            scope_fields: None,
-            count,
-            bytes,
-        },
-    ))
+    let (input, scope_fields) = ipfix::scope_fields(input)?;
+    definition(input, version, Some(scope_fields), usize::from(count))
 }
 
-fn ipfix_options_template(input: &[u8]) -> Read<'_> {
-    let (input, (_, count)) = ipfix::template_head(input)?;
-    if count == 0 {
-        return Ok((input, Definition::Withdrawal));
+fn definition(input: &[u8], version: Version, scope_fields: Option<u16>, count: usize) -> Read<'_> {
+    let (input, bytes) = match version {
+        Version::V9 => v9::definitions(input, count)?,
+        _ => ipfix::definitions(input, count)?,
+    };
+    let definition = Definition::Fields {
+        scope_fields,
+        count,
+        bytes,
+    };
+    Ok((input, definition))
+}
+
+/// How many fields are defined in so many bytes; `None` if no whole number of them.
+fn definitions_in(mut bytes: &[u8], version: Version) -> Option<usize> {
+    let mut count = 0_usize;
+    while !bytes.is_empty() {
+        let Ok((rest, _)) = (match version {
+            Version::V9 => v9::definitions(bytes, 1),
+            _ => ipfix::definitions(bytes, 1),
+        }) else {
+            return None;
+        };
+        bytes = rest;
+        count = count.saturating_add(1);
     }
-    let (input, scope) = ipfix::scope_fields(input)?;
-    let count = usize::from(count);
-    let (input, bytes) = ipfix::definitions(input, count)?;
-    Ok((
-        input,
-        Definition::Fields {
-            scope_fields: Some(scope),
-            count,
-            bytes,
-        },
-    ))
+    Some(count)
 }

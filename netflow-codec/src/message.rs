@@ -416,14 +416,10 @@ impl<'m> DataSet<'m> {
     #[must_use]
     pub fn unsigned_values(&self, number: usize) -> Option<UnsignedValues<'m>> {
         self.template.fields().get(number)?;
-        let place = match (self.template.record_length(), self.template.fixed_place(number)) {
-            (Some(stride), Some((offset, width))) => Some(Stride { stride, offset, width }),
-            _ => None,
-        };
         Some(UnsignedValues {
             records: self.records(),
             number,
-            place,
+            place: self.template.stride(number),
         })
     }
 }
@@ -437,11 +433,12 @@ pub struct UnsignedValues<'m> {
     place: Option<Stride>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Stride {
-    stride: usize,
-    offset: usize,
-    width: usize,
+/// Where a field lies in records of one length. No datagram has longer records than such numbers tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stride {
+    pub(crate) stride: u16,
+    pub(crate) offset: u16,
+    pub(crate) width: u16,
 }
 
 impl Stride {
@@ -449,14 +446,15 @@ impl Stride {
     #[inline(always)]
     fn fold<const WIDTH: usize, B>(self, body: &[u8], init: B, f: impl FnMut(B, [u8; WIDTH]) -> B) -> B {
         match self.stride {
-            // Records of v1 and v5: as the compiler knows their length, it needs no registers for places.
-            48 => Self { stride: 48, ..self }.fold_by::<8, WIDTH, B>(body, init, f),
+            // Records of v1 and v5: as the compiler knows their length, it needs no registers for places. A full datagram
+            // of v5 has thirty.
+            48 => Self { stride: 48, ..self }.fold_by::<10, WIDTH, B>(body, init, f),
             _ => self.fold_by::<4, WIDTH, B>(body, init, f),
         }
     }
 
-    /// Folds over so many records at a time. Where the field lies in them is told before the loop, in the words in which
-    /// the slices are made within it, so that the compiler leaves the checks there out.
+    /// Folds over so many records at a time, then over what is left. Where the field lies in them is told before the loop,
+    /// in the words in which the slices are made within it, so that the compiler leaves the checks there out.
     #[inline(always)]
     fn fold_by<const RECORDS: usize, const WIDTH: usize, B>(
         self,
@@ -464,29 +462,41 @@ impl Stride {
         init: B,
         mut f: impl FnMut(B, [u8; WIDTH]) -> B,
     ) -> B {
-        fn at<const WIDTH: usize>(bytes: &[u8], place: usize) -> [u8; WIDTH] {
-            let field = bytes.get(place..).and_then(|field| field.first_chunk());
-            field.copied().unwrap_or([0; WIDTH])
+        #[inline(always)]
+        fn fold_some<const RECORDS: usize, const WIDTH: usize, B>(
+            records: &[u8],
+            (stride, offset): (usize, usize),
+            init: B,
+            f: &mut impl FnMut(B, [u8; WIDTH]) -> B,
+        ) -> B {
+            (0..RECORDS).fold(init, |folded, number| {
+                let place = stride.wrapping_mul(number).wrapping_add(offset);
+                let field = records.get(place..).and_then(|field| field.first_chunk());
+                f(folded, field.copied().unwrap_or([0; WIDTH]))
+            })
         }
+        let place @ (stride, offset) = (usize::from(self.stride), usize::from(self.offset));
         let mut folded = init;
-        // No datagram has longer records. With so small numbers no sum below can wrap, as the compiler can tell.
-        let (Ok(stride), Ok(offset)) = (u16::try_from(self.stride), u16::try_from(self.offset)) else {
-            return folded;
-        };
-        let (stride, offset) = (usize::from(stride), usize::from(offset));
         if stride == 0 || offset.saturating_add(WIDTH) > stride {
             return folded; // a template's fields lie within its records
         }
         let mut rest = body;
         while let Some((records, after)) = rest.split_at_checked(stride.wrapping_mul(RECORDS)) {
-            for number in 0..RECORDS {
-                folded = f(folded, at(records, stride.wrapping_mul(number).wrapping_add(offset)));
-            }
+            folded = fold_some::<RECORDS, WIDTH, B>(records, place, folded, &mut f);
             rest = after;
         }
-        while let Some((record, after)) = rest.split_at_checked(stride) {
-            folded = f(folded, at(record, offset));
+        while RECORDS > 4
+            && let Some((records, after)) = rest.split_at_checked(stride.wrapping_mul(4))
+        {
+            folded = fold_some::<4, WIDTH, B>(records, place, folded, &mut f);
             rest = after;
+        }
+        if let Some((records, after)) = rest.split_at_checked(stride.wrapping_mul(2)) {
+            folded = fold_some::<2, WIDTH, B>(records, place, folded, &mut f);
+            rest = after;
+        }
+        if let Some((record, _)) = rest.split_at_checked(stride) {
+            folded = fold_some::<1, WIDTH, B>(record, place, folded, &mut f);
         }
         folded
     }
@@ -524,10 +534,13 @@ impl Iterator for UnsignedValues<'_> {
             Some(place @ Stride { width: 8, .. }) => {
                 place.fold::<8, B>(body, init, |folded, bytes| f(folded, u64::from_be_bytes(bytes)))
             }
-            Some(Stride { stride, offset, width }) => body.chunks_exact(stride).fold(init, |folded, record| {
-                let end = offset.saturating_add(width);
-                f(folded, low_bits(record.get(offset..end).unwrap_or_default()))
-            }),
+            Some(Stride { stride, offset, width }) => {
+                let place = usize::from(offset)..usize::from(offset).saturating_add(usize::from(width));
+                let records = body.chunks_exact(usize::from(stride));
+                records.fold(init, |folded, record| {
+                    f(folded, low_bits(record.get(place.clone()).unwrap_or_default()))
+                })
+            }
             None => {
                 let number = self.number;
                 self.records.fold(init, |folded, record| {

@@ -4,6 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::element::ElementId;
 use crate::header::Header;
+use crate::icmp::{self, Icmp};
 use crate::template::{FieldLength, FieldSpec, Template};
 use crate::time;
 use crate::wire::ipfix;
@@ -122,6 +123,13 @@ impl<'m> Record<'m> {
     pub fn time_ms(&self, element: ElementId) -> Option<i64> {
         let start = || self.unsigned(time::SYSTEM_INIT).and_then(|ms| i64::try_from(ms).ok());
         time::to_ms(element, self.field(element)?, self.header, start)
+    }
+
+    /// Type and code of a flow of ICMP or ICMPv6 messages, wherever the exporter puts them: in elements of their own or in
+    /// the place of the ports, as v5 has no other. `None` for other protocols, and where it cannot be told.
+    #[must_use]
+    pub fn icmp(&self) -> Option<Icmp> {
+        icmp::of_record(self)
     }
 }
 

@@ -42,6 +42,9 @@ const BOOT_JITTER_MS: i64 = 2_000;
 /// How many units a stream may be ahead of the first datagram after a restart for it to be taken for the second.
 const AFTER_RESTART: u32 = 1 << 16;
 
+/// Readings of a version at most.
+const MAX_READINGS: usize = 5;
+
 /// A jump ahead by more than this to a number near zero is a restart.
 const FAR: u32 = 1 << 24;
 
@@ -159,6 +162,16 @@ pub struct Sequencing {
     pub received: Option<u32>,
 }
 
+impl Sequencing {
+    /// Of a message without a number.
+    pub(crate) const NONE: Self = Self {
+        arrival: Arrival::Unsequenced,
+        counting: Counting::Constant,
+        expected: None,
+        received: None,
+    };
+}
+
 /// Units lost: the reordering window has passed without them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -197,11 +210,14 @@ pub(crate) struct Content {
 
 /// Follows the sequence of one stream. Its state is plain data and can be kept over a restart of the collector; what is
 /// sent meanwhile then counts as missing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Tracker {
     version: Version,
     readings: Vec<Reading>,
+    /// Worked out from the readings, so not part of what is kept.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    calm: Option<Calm>,
     /// Datagrams seen.
     seen: u64,
     /// Hashes of the latest datagrams, the oldest overwritten.
@@ -216,6 +232,37 @@ pub struct Tracker {
     late: u64,
     duplicates: u64,
     restarts: u64,
+}
+
+impl PartialEq for Tracker {
+    fn eq(&self, other: &Self) -> bool {
+        let of = |tracker: &Self| {
+            (
+                tracker.version,
+                tracker.seen,
+                tracker.clocks,
+                tracker.last,
+                tracker.repeats,
+            )
+        };
+        let counts = |tracker: &Self| (tracker.late, tracker.duplicates, tracker.restarts);
+        of(self) == of(other)
+            && counts(self) == counts(other)
+            && self.readings == other.readings
+            && self.hashes == other.hashes
+    }
+}
+
+impl Eq for Tracker {}
+
+/// What follows from the readings of a stream if none of them waits for anything: the next datagram can be followed without
+/// a look at all of them.
+#[derive(Clone, Copy, Debug)]
+struct Calm {
+    /// The numbers of the readings that may still be the true one, the best first.
+    alive: [u8; MAX_READINGS],
+    /// How many these are.
+    count: u8,
 }
 
 /// One way to read the numbers, and what is lost by it.
@@ -276,6 +323,7 @@ impl Tracker {
         Self {
             version,
             readings,
+            calm: None,
             seen: 0,
             hashes: Vec::new(),
             clocks: None,
@@ -343,10 +391,9 @@ impl Tracker {
         // Where numbers stand for what comes before, the one expected is larger than any that came, unless the latest
         // datagram counted nothing.
         let is_next = self.last != Some(received)
-            && self.best().is_some_and(|best| {
+            && self.calm_best().is_some_and(|best| {
                 !matches!(best.counting, Counting::Including | Counting::FlowsIncluding)
                     && best.expected == Some(received)
-                    && best.gaps.is_empty()
             });
         if !is_next && self.hashes.contains(&hash) {
             self.duplicates = self.duplicates.wrapping_add(1);
@@ -375,13 +422,7 @@ impl Tracker {
         gaps: &mut Vec<Gap>,
     ) -> (Sequencing, u32) {
         let Some(received) = header.sequence else {
-            let sequencing = Sequencing {
-                arrival: Arrival::Unsequenced,
-                counting: Counting::Constant,
-                expected: None,
-                received: None,
-            };
-            return (sequencing, 0);
+            return (Sequencing::NONE, 0);
         };
         self.seen = self.seen.wrapping_add(1);
         let first = self.last.is_none();
@@ -397,7 +438,7 @@ impl Tracker {
         }
         let before = self.best().and_then(|best| Some((best.counting, best.expected?)));
 
-        let mut fits = [Fit::Unknown; 5];
+        let mut fits = [Fit::Unknown; MAX_READINGS];
         let mut regained = 0;
         for (reading, fit) in self
             .readings
@@ -465,6 +506,7 @@ impl Tracker {
             }
             _ => {}
         }
+        self.calm_down();
         let expected = before.and_then(|(counting, expected)| counting.on_wire(expected, content));
         (
             Sequencing {
@@ -477,28 +519,69 @@ impl Tracker {
         )
     }
 
+    /// The reading that fits best, if none waits for anything.
+    fn calm_best(&self) -> Option<&Reading> {
+        self.readings.get(usize::from(*self.calm?.alive.first()?))
+    }
+
     /// Takes the short way if the datagram is the next one by every reading and nothing is missing, as almost always.
+    #[inline]
     fn follow_in_order(&mut self, received: u32, content: Content, life: Life) -> Option<Sequencing> {
         if content.uncounted || matches!(life, Life::Next | Life::Previous) {
             return None;
         }
-        let is_next = |reading: &Reading| {
+        let calm = self.calm?;
+        let alive = calm.alive.get(..usize::from(calm.count)).unwrap_or_default();
+        for number in alive {
+            let reading = self.readings.get(usize::from(*number))?;
             let (first, _) = reading.counting.span(received, content);
-            first == reading.expected && reading.gaps.is_empty() && reading.restart_at.is_none()
-        };
-        let mut alive = self.readings.iter().filter(|reading| reading.is_alive());
-        if !alive.all(is_next) {
-            return None;
+            if first != reading.expected {
+                return None;
+            }
         }
-        for reading in self.readings.iter_mut().filter(|reading| reading.is_alive()) {
+        for number in alive {
+            let reading = self.readings.get_mut(usize::from(*number))?;
             (_, reading.expected) = reading.counting.span(received, content);
         }
+        let best = self.calm_best().map(|best| best.counting);
         Some(Sequencing {
             arrival: Arrival::InOrder,
-            counting: self.counting(),
+            counting: best.filter(|_| self.repeats < REPEATS).unwrap_or(Counting::Constant),
             expected: Some(received),
             received: Some(received),
         })
+    }
+
+    /// Works out what the readings mean for the next datagram.
+    fn calm_down(&mut self) {
+        self.calm = None;
+        // What is lost for good changes nothing for a datagram that comes in order.
+        let is_calm = |reading: &Reading| reading.gaps.iter().all(|gap| gap.lost) && reading.restart_at.is_none();
+        let mut calm = Calm {
+            alive: [0; MAX_READINGS],
+            count: 0,
+        };
+        let mut best_score = i8::MIN;
+        for (number, reading) in (0_u8..).zip(&self.readings) {
+            if !reading.is_alive() {
+                continue;
+            }
+            if !is_calm(reading) {
+                return;
+            }
+            let place = usize::from(calm.count);
+            if let Some(slot) = calm.alive.get_mut(place) {
+                *slot = number;
+            }
+            if reading.score > best_score {
+                best_score = reading.score;
+                calm.alive.swap(0, place);
+            }
+            calm.count = calm.count.saturating_add(1);
+        }
+        if calm.count > 0 {
+            self.calm = Some(calm);
+        }
     }
 
     /// What was started anew may count another way than before.

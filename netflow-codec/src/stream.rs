@@ -25,6 +25,13 @@ pub struct StreamKey {
     pub domain: DomainId,
 }
 
+impl StreamKey {
+    /// Whether the stream stands for an IPFIX exporter's whole process: observation domain 0 (RFC 7011 §3.1).
+    pub(crate) fn is_process(&self) -> bool {
+        self.version == Version::Ipfix && self.domain.0 == 0
+    }
+}
+
 /// What is known of a stream.
 #[derive(Debug)]
 pub(crate) struct Stream {

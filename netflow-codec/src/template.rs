@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use crate::element::ElementId;
+use crate::message::Stride;
 use crate::wire::ipfix;
 
 /// The id of a template within its exporter, version and observation domain; 256 or more on the wire.
@@ -124,6 +125,8 @@ pub struct Template {
     fields: Box<[FieldSpec]>,
     /// Where each field begins, as far as that does not depend on a field of variable length before it.
     offsets: Box<[u32]>,
+    /// Where each field lies; empty if records differ in length.
+    strides: Box<[Stride]>,
     /// Bytes of the shortest record; of every record if no field is of variable length.
     min_length: usize,
     /// First field of variable length.
@@ -196,6 +199,7 @@ impl Template {
         Ok(Self {
             id,
             kind,
+            strides: strides(&fields, &offsets, min_length),
             fields: fields.into_boxed_slice(),
             offsets: offsets.into_boxed_slice(),
             min_length,
@@ -284,6 +288,12 @@ impl Template {
         }
     }
 
+    /// Where a field lies, if all records are of one length.
+    #[inline]
+    pub(crate) fn stride(&self, number: usize) -> Option<Stride> {
+        self.strides.get(number).copied()
+    }
+
     /// The field of variable length, if any, from which on places differ between records, and where it begins.
     fn variable_start(&self) -> Option<(usize, usize)> {
         let number = self.first_variable?;
@@ -331,8 +341,24 @@ impl Template {
         size_of::<Self>()
             .saturating_add(size_of_val(&*self.fields))
             .saturating_add(size_of_val(&*self.offsets))
+            .saturating_add(size_of_val(&*self.strides))
             .saturating_add(size_of_val(&*self.slots))
     }
+}
+
+/// Where fields lie in records of one length, which must have room in a datagram; none if records differ in length.
+fn strides(fields: &[FieldSpec], offsets: &[u32], record_length: usize) -> Box<[Stride]> {
+    let stride = u16::try_from(record_length);
+    let places = fields.iter().zip(offsets).map(|(field, offset)| match field.length {
+        FieldLength::Fixed(width) => Some(Stride {
+            stride: stride.ok()?,
+            offset: u16::try_from(*offset).ok()?,
+            width,
+        }),
+        FieldLength::Variable => None,
+    });
+    let places: Option<Box<[Stride]>> = places.collect();
+    places.unwrap_or_default()
 }
 
 impl fmt::Debug for Template {

@@ -29,7 +29,7 @@ fn plan() -> Arc<ColumnPlan> {
         ),
         Column::new("src_addr", ColumnKind::Address, [8, 27].map(iana)).reversed([12, 28].map(iana)),
         Column::new("dst_addr", ColumnKind::Address, [12, 28].map(iana)).reversed([8, 27].map(iana)),
-        Column::new("src_port", ColumnKind::Unsigned(Integer::U16), [iana(7)]).reversed([iana(11)]),
+        Column::new("src_port", ColumnKind::SourcePort, [iana(7)]).reversed([iana(11)]),
         Column::new("dst_port", ColumnKind::DestinationPort, [iana(11)]).reversed([iana(7)]),
         Column::new("proto", ColumnKind::Unsigned(Integer::U8), [iana(4)]),
         Column::new("bytes", ColumnKind::ScaledCounter, [1, 85, 231].map(iana)).reversed([
@@ -153,6 +153,41 @@ fn variable_lengths_and_icmp_apart() {
     assert_eq!(addresses(&columns[2]), ["10.0.0.1", "10.0.0.2", "10.0.0.3"]);
     assert_eq!(columns[5].as_primitive::<UInt16Type>().values(), &[0x030d, 0, 0x0800]);
     assert_eq!(columns[7].as_primitive::<Int64Type>().values(), &[100, 200, 300]);
+}
+
+/// A v5 datagram of flows with these protocols and ports.
+fn v5_with_ports(flows: &[(u8, u16, u16)]) -> Vec<u8> {
+    let mut datagram = vec![0; 24];
+    datagram[1] = 5;
+    datagram[3] = u8::try_from(flows.len()).unwrap();
+    for (protocol, source, destination) in flows {
+        let mut record = [0; 48];
+        record[32..34].copy_from_slice(&source.to_be_bytes());
+        record[34..36].copy_from_slice(&destination.to_be_bytes());
+        record[38] = *protocol;
+        datagram.extend(record);
+    }
+    datagram
+}
+
+#[test]
+fn icmp_in_the_ports_of_v5_is_read_in_both_forms() {
+    // Protocol, source and destination port; what becomes of the ports.
+    let flows = [
+        ((1, 0, 0x0303), (0, 0x0303)),  // type × 256 + code, as Cisco has it
+        ((1, 3, 3), (0, 0x0303)),       // type and code apart, as fprobe has it
+        ((1, 8, 0), (0, 0x0800)),       // the same of an echo request
+        ((1, 0, 0), (0, 0)),            // an echo reply is the same in both
+        ((1, 0x1234, 0), (0x1234, 0)),  // an identifier, and no type
+        ((1, 8, 0x0800), (8, 0x0800)),  // an identifier with a type beside it
+        ((6, 8, 0), (8, 0)),            // TCP
+        ((17, 3, 3), (3, 3)),           // UDP
+        ((58, 0, 0x8000), (0, 0x8000)), // ICMPv6
+    ];
+    let columns = columns_of(&[v5_with_ports(&flows.map(|(flow, _)| flow))]);
+    let ports = |column: usize| columns[column].as_primitive::<UInt16Type>().values().to_vec();
+    assert_eq!(ports(4), flows.map(|(_, (source, _))| source));
+    assert_eq!(ports(5), flows.map(|(_, (_, destination))| destination));
 }
 
 #[test]

@@ -928,3 +928,80 @@ fn options_without_scope_come_out() {
     assert_eq!(taken.len(), 1);
     assert_eq!(taken[0].number("samplingInterval"), 10);
 }
+
+/// Templates and options templates in sets with the ids of the other version: heads by the set's id, fields by the
+/// message's version.
+#[test]
+fn template_sets_of_the_other_version_come_out() {
+    let ports: &[Field] = &[(0, 7, 2), (0, 11, 2)];
+    let with_vendor: &[Field] = &[(0, 7, 2), (6876, 886, 2)];
+    let data = |id| set(id, &[0, 53, 0x30, 0x39]);
+    let taken = records(&[v9(1, &[set(2, &template(256, ports)), data(256)])]);
+    assert_eq!(taken[0].number("destinationTransportPort"), 0x3039);
+    let taken = records(&[ipfix(1, &[set(0, &template(256, with_vendor)), data(256)])]);
+    assert_eq!(taken[0].number("tenantSourcePort"), 0x3039);
+
+    // Scope of one field and one field, lengths in bytes: as v9 has it, in IPFIX with an enterprise's field.
+    let lengths = Bytes::default().u16(257).u16(4).u16(8).bytes(&specs(with_vendor)).0;
+    let taken = records(&[ipfix(1, &[set(1, &lengths), data(257)])]);
+    assert_eq!((taken[0].options, taken[0].number("tenantSourcePort")), (true, 0x3039));
+    // The scope's length cuts a definition in two.
+    let lengths = Bytes::default().u16(257).u16(6).u16(6).bytes(&specs(with_vendor)).0;
+    let (taken, errors) = take(&[ipfix(1, &[set(1, &lengths)])]);
+    assert!(
+        taken.is_empty() && matches!(errors[..], [Error::Template { .. }]),
+        "{errors:?}"
+    );
+    // Two fields, one of them scope, as IPFIX has it, in v9.
+    let counts = Bytes::default()
+        .u16(258)
+        .u16(2)
+        .u16(1)
+        .bytes(&specs(&[(0, 1, 2), (0, 11, 2)]))
+        .0;
+    let taken = records(&[v9(1, &[set(3, &counts), data(258)])]);
+    assert_eq!((taken[0].options, taken[0].number("scopeSystem")), (true, 53));
+}
+
+#[test]
+fn icmp_types_come_out_wherever_they_are() {
+    let told = |fields: &[Field], values: &[u8]| {
+        let mut decoder = Decoder::new(Limits::default());
+        let datagram = v9(1, &[set(0, &template(256, fields)), set(256, values)]);
+        let message = decoder.decode(&datagram, exporter(), 0).unwrap();
+        let mut told = None;
+        for set in &message {
+            if let Ok(Set::Data(set)) = set {
+                told = set.records().next().unwrap().icmp();
+            }
+        }
+        told.map(|icmp| (icmp.kind, icmp.code))
+    };
+    let ports: &[Field] = &[(0, 4, 1), (0, 7, 2), (0, 11, 2)];
+    assert_eq!(told(ports, &[1, 0, 0, 3, 13]), Some((3, 13)));
+    assert_eq!(told(ports, &[1, 0, 3, 0, 13]), Some((3, 13)), "fprobe");
+    assert_eq!(told(ports, &[1, 0, 0, 0, 0]), Some((0, 0)));
+    assert_eq!(told(ports, &[1, 0x12, 0x34, 0, 0]), None, "an identifier");
+    assert_eq!(told(ports, &[58, 0, 0, 128, 0]), Some((128, 0)));
+    assert_eq!(told(ports, &[58, 0, 0, 0, 0]), None, "ICMPv6 has no type 0");
+    assert_eq!(told(ports, &[6, 0, 0, 3, 13]), None, "TCP");
+    let together: &[Field] = &[(0, 4, 1), (0, 7, 2), (0, 11, 2), (0, 32, 2)];
+    assert_eq!(told(together, &[1, 0, 0, 0, 0, 3, 13]), Some((3, 13)));
+    assert_eq!(
+        told(together, &[1, 0, 0, 3, 13, 0, 0]),
+        Some((3, 13)),
+        "filled in as a port alone"
+    );
+    assert_eq!(
+        told(together, &[58, 0, 0, 0, 0, 135, 0]),
+        Some((135, 0)),
+        "ICMPv6 in the element of ICMP"
+    );
+    let apart: &[Field] = &[(0, 4, 1), (0, 7, 2), (0, 11, 2), (0, 176, 1), (0, 177, 1)];
+    assert_eq!(
+        told(apart, &[1, 0, 9, 0, 0, 0, 0]),
+        Some((0, 0)),
+        "an identifier beside an echo reply"
+    );
+    assert_eq!(told(apart, &[1, 0, 9, 0, 0, 11, 1]), Some((11, 1)));
+}

@@ -1,10 +1,11 @@
 //! The frames of a capture file, in pcap or pcapng form.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Cursor, ErrorKind, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use flate2::read::MultiGzDecoder;
 use pcap_parser::{Block, Linktype, PcapBlockOwned, PcapError, create_reader};
 
 /// Room for the largest block at first; it grows up to [`BUFFER_LIMIT`].
@@ -12,6 +13,22 @@ const BUFFER_BYTES: usize = 1 << 18;
 
 /// The largest block that is read: a frame of 256 KiB, the snap length that tools use for "all", with room to spare.
 const BUFFER_LIMIT: usize = 1 << 24;
+
+/// How a file that gzip has compressed begins (RFC 1952 §2.3.1).
+const GZIP: [u8; 2] = [0x1F, 0x8B];
+
+/// How files begin that are not captures in a form that is read, but may well be given for one.
+const NOT_READ: [(&[u8], &str); 6] = [
+    (&[0x28, 0xB5, 0x2F, 0xFD], "compressed with zstd"),
+    (&[0x04, 0x22, 0x4D, 0x18], "compressed with lz4"),
+    (&[0xFD, b'7', b'z', b'X', b'Z', 0], "compressed with xz"),
+    (b"BZh", "compressed with bzip2"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"snoop\0\0\0", "in snoop's format"),
+];
+
+/// The type of a pcapng Packet Block, obsolete since 2009 and found in older captures.
+const PACKET_BLOCK: u32 = 2;
 
 /// One captured frame.
 #[derive(Debug, Clone, Copy)]
@@ -42,11 +59,19 @@ struct Interface {
     snap_length: u32,
 }
 
+/// What holds for the blocks of a pcapng section.
+#[derive(Debug, Default)]
+struct Section {
+    big_endian: bool,
+    /// Numbered within the section.
+    interfaces: Vec<Interface>,
+}
+
 /// Calls `each` with every frame of a file; `-` is the standard input.
 ///
 /// # Errors
 ///
-/// If the file cannot be read, is neither pcap nor pcapng, holds a block that is malformed or larger than 16 MiB, or if
+/// If the file cannot be read, is neither pcap nor pcapng, also within gzip, holds a block that is malformed or larger than 16 MiB, or if
 /// `each` fails.
 pub fn read(path: &Path, mut each: impl FnMut(Frame<'_>) -> Result<()>) -> Result<End> {
     let input: Box<dyn Read + Send> = if path.as_os_str() == "-" {
@@ -64,17 +89,45 @@ pub fn read(path: &Path, mut each: impl FnMut(Frame<'_>) -> Result<()>) -> Resul
 /// As for [`read`].
 pub fn read_from(input: impl Read + Send, each: &mut impl FnMut(Frame<'_>) -> Result<()>) -> Result<End> {
     // `create_reader` wants the whole first header in one read, which a pipe need not give.
-    let mut input = input;
+    let (head, input) = peek(input)?;
+    if head.starts_with(&GZIP) {
+        let (head, input) = peek(UntilCut(MultiGzDecoder::new(Cursor::new(head).chain(input))))?;
+        return read_plain(head, input, each);
+    }
+    read_plain(head, input, each)
+}
+
+/// Compressed input that ends where it is cut short, as plain input does.
+struct UntilCut<R>(R);
+
+impl<R: Read> Read for UntilCut<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
+            other => other,
+        }
+    }
+}
+
+/// The first bytes of the input, and the rest.
+fn peek<R: Read>(mut input: R) -> Result<(Vec<u8>, R)> {
     let mut head = Vec::new();
     input.by_ref().take(BUFFER_BYTES as u64).read_to_end(&mut head)?;
-    let mut reader = match create_reader(BUFFER_BYTES, std::io::Cursor::new(head).chain(input)) {
+    Ok((head, input))
+}
+
+fn read_plain(head: Vec<u8>, input: impl Read + Send, each: &mut impl FnMut(Frame<'_>) -> Result<()>) -> Result<End> {
+    if let Some((_, name)) = NOT_READ.iter().find(|(magic, _)| head.starts_with(magic)) {
+        bail!("the file is {name}, which is not read: convert it to pcap");
+    }
+    let mut reader = match create_reader(BUFFER_BYTES, Cursor::new(head).chain(input)) {
         Ok(reader) => reader,
         Err(PcapError::Eof) => bail!("the file is empty"),
         Err(PcapError::ReadError) => bail!("reading failed"),
         Err(_) => bail!("neither a pcap nor a pcapng file"),
     };
     let mut capacity = BUFFER_BYTES;
-    let mut interfaces: Vec<Interface> = Vec::new();
+    let mut section = Section::default();
     let mut legacy = Interface {
         link: Linktype::ETHERNET,
         units_per_second: 1_000_000,
@@ -104,7 +157,7 @@ pub fn read_from(input: impl Read + Send, each: &mut impl FnMut(Frame<'_>) -> Re
                         })?;
                     }
                     PcapBlockOwned::NG(block) => {
-                        if let Some(frame) = pcapng_frame(&block, &mut interfaces) {
+                        if let Some(frame) = pcapng_frame(&block, &mut section) {
                             each(frame)?;
                         }
                     }
@@ -145,18 +198,20 @@ fn grow(reader: &mut dyn pcap_parser::traits::PcapReaderIterator, capacity: usiz
 }
 
 /// The frame of a pcapng block, if it is one that holds a frame.
-fn pcapng_frame<'b>(block: &'b Block<'_>, interfaces: &mut Vec<Interface>) -> Option<Frame<'b>> {
+fn pcapng_frame<'b>(block: &'b Block<'_>, section: &mut Section) -> Option<Frame<'b>> {
     match block {
-        // Interfaces are numbered within a section.
-        Block::SectionHeader(_) => interfaces.clear(),
-        Block::InterfaceDescription(description) => interfaces.push(Interface {
+        Block::SectionHeader(header) => {
+            section.big_endian = header.big_endian();
+            section.interfaces.clear();
+        }
+        Block::InterfaceDescription(description) => section.interfaces.push(Interface {
             link: description.linktype,
             units_per_second: units_per_second(description.if_tsresol),
             offset_s: description.if_tsoffset,
             snap_length: description.snaplen,
         }),
         Block::EnhancedPacket(packet) => {
-            let interface = *interfaces.get(usize::try_from(packet.if_id).ok()?)?;
+            let interface = *section.interfaces.get(usize::try_from(packet.if_id).ok()?)?;
             let units = (u64::from(packet.ts_high) << 32) | u64::from(packet.ts_low);
             let captured = usize::try_from(packet.caplen).ok()?;
             let bytes = packet.data.get(..captured).unwrap_or(packet.data);
@@ -168,7 +223,7 @@ fn pcapng_frame<'b>(block: &'b Block<'_>, interfaces: &mut Vec<Interface>) -> Op
         }
         Block::SimplePacket(packet) => {
             // It has no time, and its padding is told from the original and the snap length alone.
-            let interface = *interfaces.first()?;
+            let interface = *section.interfaces.first()?;
             let snap = if interface.snap_length == 0 {
                 u32::MAX
             } else {
@@ -182,9 +237,56 @@ fn pcapng_frame<'b>(block: &'b Block<'_>, interfaces: &mut Vec<Interface>) -> Op
                 bytes,
             });
         }
+        Block::Unknown(block) if block.block_type == PACKET_BLOCK => {
+            return packet_block(block.data, section);
+        }
         _ => {}
     }
     None
+}
+
+/// The frame of an obsolete Packet Block: a number of drops stands beside that of the interface, else it is as its
+/// successor.
+///
+/// ```text
+///  0                   1                   2                   3
+///  0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+/// +---------------+---------------+---------------+---------------+
+/// |           interface           |             drops             |
+/// +---------------+---------------+---------------+---------------+
+/// |            time in the interface's units, high half           |
+/// +---------------+---------------+---------------+---------------+
+/// |                           low half                            |
+/// +---------------+---------------+---------------+---------------+
+/// |                       bytes captured                          |
+/// +---------------+---------------+---------------+---------------+
+/// |                       bytes of the frame                      |
+/// +---------------+---------------+---------------+---------------+
+/// ```
+fn packet_block<'b>(body: &'b [u8], section: &Section) -> Option<Frame<'b>> {
+    let number = |at: usize| {
+        let bytes = *body.get(at..)?.first_chunk()?;
+        Some(if section.big_endian {
+            u32::from_be_bytes(bytes)
+        } else {
+            u32::from_le_bytes(bytes)
+        })
+    };
+    let first = *body.first_chunk()?;
+    let interface = if section.big_endian {
+        u16::from_be_bytes(first)
+    } else {
+        u16::from_le_bytes(first)
+    };
+    let interface = *section.interfaces.get(usize::from(interface))?;
+    let units = (u64::from(number(4)?) << 32) | u64::from(number(8)?);
+    let captured = usize::try_from(number(12)?).ok()?;
+    let bytes = body.get(20..)?;
+    Some(Frame {
+        time_ms: milliseconds(units, interface),
+        link: interface.link.0,
+        bytes: bytes.get(..captured).unwrap_or(bytes),
+    })
 }
 
 /// The resolution of an interface's timestamps: a power of ten, or of two if the highest bit is set.
@@ -253,28 +355,29 @@ mod tests {
         }
     }
 
+    fn block(kind: u32, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 12).unwrap();
+        let mut block = Vec::new();
+        block.extend(kind.to_le_bytes());
+        block.extend(length.to_le_bytes());
+        block.extend(body);
+        block.extend(length.to_le_bytes());
+        block
+    }
+
+    /// The head of a pcapng file: a section and an interface of raw IP with any snap length and such options.
+    fn pcapng(options: &[u8]) -> Vec<u8> {
+        let section = [
+            0x4D, 0x3C, 0x2B, 0x1A, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255,
+        ];
+        let interface = [&[101, 0, 0, 0, 0, 0, 0, 0][..], options].concat();
+        [block(0x0A0D_0D0A, &section), block(1, &interface)].concat()
+    }
+
     #[test]
     fn pcapng_times_follow_the_resolution_of_their_interface() {
-        fn block(kind: u32, body: &[u8]) -> Vec<u8> {
-            let length = u32::try_from(body.len() + 12).unwrap();
-            let mut block = Vec::new();
-            block.extend(kind.to_le_bytes());
-            block.extend(length.to_le_bytes());
-            block.extend(body);
-            block.extend(length.to_le_bytes());
-            block
-        }
-        let mut file = block(
-            0x0A0D_0D0A,
-            &[
-                0x4D, 0x3C, 0x2B, 0x1A, 1, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 255,
-            ],
-        );
-        // Link type raw IP, any snap length, timestamps in 1/1024 s.
-        file.extend(block(
-            1,
-            &[101, 0, 0, 0, 0, 0, 0, 0, 9, 0, 1, 0, 0x8A, 0, 0, 0, 0, 0, 0, 0],
-        ));
+        // Timestamps in 1/1024 s.
+        let mut file = pcapng(&[9, 0, 1, 0, 0x8A, 0, 0, 0, 0, 0, 0, 0]);
         let units = 1_700_000_000_u64 * 1024 + 512;
         let mut packet = Vec::new();
         packet.extend(0_u32.to_le_bytes());
@@ -289,12 +392,45 @@ mod tests {
     }
 
     #[test]
+    fn obsolete_and_simple_packet_blocks_are_read() {
+        let mut file = pcapng(&[]);
+        let micros = 1_700_000_000_250_000_u64;
+        let mut packet = vec![0, 0, 9, 0]; // interface 0, 9 drops
+        packet.extend(u32::try_from(micros >> 32).unwrap().to_le_bytes());
+        packet.extend(u32::try_from(micros & 0xFFFF_FFFF).unwrap().to_le_bytes());
+        packet.extend([3, 0, 0, 0, 3, 0, 0, 0, 7, 8, 9, 0]);
+        file.extend(block(2, &packet));
+        file.extend(block(3, &[2, 0, 0, 0, 5, 6, 0, 0]));
+        let wanted = vec![(1_700_000_000_250, 101, vec![7, 8, 9]), (0, 101, vec![5, 6])];
+        assert_eq!(frames(&file), (wanted, End::Complete));
+    }
+
+    #[test]
+    fn captures_that_gzip_has_compressed_are_read_up_to_a_cut() {
+        let mut file = pcap(0xA1B2_C3D4, 250_000);
+        let record = file[24..].to_vec();
+        for _ in 0..1000 {
+            file.extend(&record);
+        }
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
+        std::io::Write::write_all(&mut encoder, &file).unwrap();
+        let compressed = encoder.finish().unwrap();
+        assert_eq!(frames(&compressed), frames(&file));
+        let (found, _) = frames(&compressed[..compressed.len() / 2]);
+        assert!((1..1000).contains(&found.len()), "{}", found.len());
+    }
+
+    #[test]
     fn what_is_no_capture_is_refused() {
         let refusal = |file: &[u8]| read_from(file, &mut |_: Frame<'_>| Ok(())).unwrap_err().to_string();
         assert_eq!(refusal(b""), "the file is empty");
         assert_eq!(
             refusal(b"these are not the bytes of a capture"),
             "neither a pcap nor a pcapng file"
+        );
+        assert_eq!(
+            refusal(&[0x28, 0xB5, 0x2F, 0xFD, 0x24, 0, 1, 0, 0]),
+            "the file is compressed with zstd, which is not read: convert it to pcap"
         );
     }
 }

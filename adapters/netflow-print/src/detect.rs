@@ -13,6 +13,12 @@ use crate::frame::Datagram;
 /// and collectors use by default.
 const USUAL_PORTS: [u16; 9] = [2055, 2056, 4432, 4739, 9025, 9555, 9991, 9995, 9996];
 
+/// Clocks of exporters that have been set: 1995 to 2045. NetFlow is of 1996.
+const CLOCKS: std::ops::Range<u32> = 788_918_400..2_366_841_600;
+
+/// Records of v1, v5 or v7 that the largest datagram has room for.
+const MOST_RECORDS: usize = 1_365;
+
 /// Pairs of sockets that are remembered; beyond it each datagram has to convince by itself.
 const PAIRS: usize = 65_536;
 
@@ -60,40 +66,56 @@ fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     Some(u16::from_be_bytes(*bytes.get(offset..)?.first_chunk()?))
 }
 
-/// Whether the header and the lengths within agree with the length of the payload.
+fn u32_at(payload: &[u8], offset: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(*payload.get(offset..)?.first_chunk()?))
+}
+
+/// Whether the header and the lengths within agree with the length of the payload, as far as it was captured.
 fn is_plausible(payload: &[u8]) -> bool {
     let check = || match version(payload)? {
-        1 => Some(records_fit(payload, 16, 48)),
-        5 => Some(records_fit(payload, 24, 48)),
-        7 => Some(records_fit(payload, 24, 52)),
-        9 => Some(u16_at(payload, 2)? > 0 && sets_fit(payload.get(20..)?, 0..=1)),
+        1 => Some(records_fit(payload, 16, &[48, 52])),
+        5 => Some(records_fit(payload, 24, &[48])),
+        7 => Some(records_fit(payload, 24, &[52])),
+        9 => Some(u16_at(payload, 2)? > 0 && sets_fit(payload.get(20..)?)),
         10 => {
             let length = usize::from(u16_at(payload, 2)?);
-            Some(length == payload.len() && sets_fit(payload.get(16..)?, 2..=3))
+            let sets = payload.get(16..length.min(payload.len()))?;
+            Some(sets_fit(sets))
         }
         _ => None,
     };
     check().unwrap_or(false)
 }
 
-fn records_fit(payload: &[u8], header: usize, record: usize) -> bool {
+/// Whether there are as many records as the header counts, or some other whole number of them and a header whose clock
+/// is set: exporters miscount, and captures cut datagrams short.
+fn records_fit(payload: &[u8], header: usize, records: &[usize]) -> bool {
     let count = u16_at(payload, 2).map_or(0, usize::from);
-    count > 0 && payload.len() == header + count * record
+    let exact = |record: &usize| payload.len() == header + count * record;
+    let whole = |record: &usize| payload.len() > header && (payload.len() - header).is_multiple_of(*record);
+    let is_set = || {
+        let (seconds, nanoseconds) = (u32_at(payload, 8), u32_at(payload, 12));
+        seconds.is_some_and(|seconds| CLOCKS.contains(&seconds)) && nanoseconds.is_some_and(|rest| rest < 1_000_000_000)
+    };
+    count > 0 && (records.iter().any(exact) || (count <= MOST_RECORDS && records.iter().any(whole) && is_set()))
 }
 
-/// Whether the sets follow one another to the end, with ids that the version has.
-fn sets_fit(mut sets: &[u8], templates: std::ops::RangeInclusive<u16>) -> bool {
-    let mut any = false;
+/// Whether sets with ids that the versions have follow one another: to the end, or to where the capture cut the datagram
+/// short, or to zeros with which some exporters fill up.
+fn sets_fit(mut sets: &[u8]) -> bool {
+    let mut whole = 0;
     while let (Some(id), Some(length)) = (u16_at(sets, 0), u16_at(sets, 2)) {
         let length = usize::from(length);
-        let known = templates.contains(&id) || id >= 256;
-        match sets.get(length..) {
-            Some(rest) if known && length >= 4 => sets = rest,
-            _ => return false,
+        if !matches!(id, 0..=3 | 256..) || length < 4 {
+            break;
         }
-        any = true;
+        match sets.get(length..) {
+            Some(rest) => sets = rest,
+            None => return whole > 0,
+        }
+        whole += 1;
     }
-    any && sets.len() < 4
+    whole > 0 && (sets.len() < 4 || sets.iter().all(|byte| *byte == 0))
 }
 
 #[cfg(test)]
@@ -141,6 +163,30 @@ mod tests {
         assert!(detector.is_netflow(&datagram(5000, &v9())));
         assert!(detector.is_netflow(&datagram(5000, &broken)), "it has sent a good one");
         assert!(!detector.is_netflow(&datagram(5000, b"GET / HTTP/1.1")));
+    }
+
+    #[test]
+    fn what_exporters_and_captures_get_wrong_is_recognised_at_any_port() {
+        let is_netflow = |payload: &[u8]| Detector::new(None).is_netflow(&datagram(5000, payload));
+        let mut v5 = vec![0; 24 + 3 * 48];
+        v5[1] = 5;
+        v5[8..12].copy_from_slice(&1_700_000_000_u32.to_be_bytes());
+        v5[3] = 9;
+        assert!(is_netflow(&v5), "fewer records than the header counts");
+        v5[3] = 2;
+        assert!(is_netflow(&v5), "more records than the header counts");
+        assert!(!is_netflow(&v5[..24 + 47]), "not one record");
+        v5[8] = 0xF0;
+        assert!(!is_netflow(&v5), "and a clock that was never set so");
+
+        let filled = [v9(), vec![0; 1200]].concat();
+        assert!(is_netflow(&filled), "filled up with zeros");
+        assert!(
+            !is_netflow(&[v9(), vec![0, 200, 0, 4]].concat()),
+            "anything behind the sets"
+        );
+        assert!(is_netflow(&v9()[..v9().len() - 2]), "the last set is cut short");
+        assert!(!is_netflow(&v9()[..28]), "the first set is cut short");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! From a captured frame to the UDP datagram in it, through whatever headers lie between.
 //!
-//! Link types: Ethernet (also VLAN, QinQ, MPLS, PPPoE), Linux cooked (both forms), raw IP, BSD loopback. Above: IPv4 and
-//! IPv6 with extension headers and fragments; IP in IP and GRE are followed.
+//! Link types: Ethernet (also VLAN, QinQ, MPLS, PPPoE), Linux cooked (both forms), raw IP, BSD loopback, PPP, Cisco HDLC. Above:
+//! IPv4 and IPv6 with extension headers and fragments; IP in IP, GRE, and the tunnels in which switches and clouds mirror
+//! traffic, ERSPAN and VXLAN, are followed.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,6 +12,9 @@ use crate::fragments::{Fragment, Fragments, PacketKey};
 
 /// Headers that may lie within one another in a frame; more is taken for an attempt to keep us busy.
 const NESTING_LIMIT: u8 = 16;
+
+/// The UDP port of VXLAN (RFC 7348 §5).
+const VXLAN_PORT: u16 = 4789;
 
 /// A UDP datagram found in a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,7 +52,7 @@ impl Extractor {
             // LINKTYPE_NULL and LINKTYPE_LOOP: an address family, whose number and byte order depend on the system.
             0 | 108 => self.ip(bytes.get(4..)?, now_ms, 0),
             // LINKTYPE_ETHERNET
-            1 => self.network(u16_at(bytes, 12)?, bytes.get(14..)?, now_ms, 0),
+            1 => self.ethernet(bytes, now_ms, 0),
             // LINKTYPE_RAW, LINKTYPE_IPV4, LINKTYPE_IPV6, and the numbers that some systems write for raw IP.
             12 | 14 | 101 | 228 | 229 => self.ip(bytes, now_ms, 0),
             // LINKTYPE_LINUX_SLL, LINKTYPE_LINUX_SLL2
@@ -63,6 +67,10 @@ impl Extractor {
             104 => self.network(u16_at(bytes, 2)?, bytes.get(4..)?, now_ms, 0),
             _ => None,
         }
+    }
+
+    fn ethernet<'f>(&mut self, bytes: &'f [u8], now_ms: i64, depth: u8) -> Option<Datagram<'f>> {
+        self.network(u16_at(bytes, 12)?, bytes.get(14..)?, now_ms, depth)
     }
 
     /// What an EtherType announces.
@@ -80,7 +88,7 @@ impl Extractor {
                 self.network(u16_at(bytes, 6)?, bytes.get(8..)?, now_ms, depth)
             }
             // Transparent Ethernet bridging, in GRE.
-            0x6558 => self.network(u16_at(bytes, 12)?, bytes.get(14..)?, now_ms, depth),
+            0x6558 => self.ethernet(bytes, now_ms, depth),
             _ => None,
         }
     }
@@ -105,8 +113,8 @@ impl Extractor {
         match bytes.first()? >> 4 {
             4 | 6 => self.ip(bytes, now_ms, depth),
             // A control word comes first.
-            0 => self.network(u16_at(bytes, 16)?, bytes.get(18..)?, now_ms, depth),
-            _ => self.network(u16_at(bytes, 12)?, bytes.get(14..)?, now_ms, depth),
+            0 => self.ethernet(bytes.get(4..)?, now_ms, depth),
+            _ => self.ethernet(bytes, now_ms, depth),
         }
     }
 
@@ -118,7 +126,17 @@ impl Extractor {
             _ => return None,
         };
         match (packet.protocol, packet.payload) {
-            (17, payload) => udp(packet.source, packet.destination, payload),
+            (17, payload) => {
+                let datagram = udp(packet.source, packet.destination, payload)?;
+                // The flag says that the network's number is valid, as it always is; what follows it is reserved.
+                let is_vxlan = |inner: &[u8]| inner.iter().zip([8, 0]).all(|(byte, wanted)| *byte == wanted);
+                match &datagram.payload {
+                    Cow::Borrowed(inner) if datagram.destination.port() == VXLAN_PORT && is_vxlan(inner) => {
+                        self.ethernet(inner.get(8..)?, now_ms, depth)
+                    }
+                    _ => Some(datagram),
+                }
+            }
             // IP in IP; GRE. Those that were put together from fragments are not followed further.
             (4 | 41, Cow::Borrowed(inner)) => self.ip(inner, now_ms, depth),
             (47, Cow::Borrowed(inner)) => self.gre(inner, now_ms, depth),
@@ -133,7 +151,19 @@ impl Extractor {
         }
         // Checksum, key and sequence number take four bytes each.
         let options = (flags & 0x8000).count_ones() + (flags & 0x3000).count_ones();
-        self.network(u16_at(bytes, 2)?, bytes.get(4 + 4 * options as usize..)?, now_ms, depth)
+        let inner = bytes.get(4 + 4 * options as usize..)?;
+        let depth = deeper(depth)?;
+        match u16_at(bytes, 2)? {
+            // ERSPAN of type I has no header of its own, that of type II has eight bytes and comes with a sequence number.
+            0x88BE if flags & 0x1000 == 0 => self.ethernet(inner, now_ms, depth),
+            0x88BE => self.ethernet(inner.get(8..)?, now_ms, depth),
+            // Type III: twelve bytes, and eight more if their last bit says so.
+            0x22EB => {
+                let more = if inner.get(11)? & 1 == 1 { 8 } else { 0 };
+                self.ethernet(inner.get(12 + more..)?, now_ms, depth)
+            }
+            kind => self.network(kind, inner, now_ms, depth),
+        }
     }
 
     fn ipv4<'f>(&mut self, bytes: &'f [u8], now_ms: i64) -> Option<Packet<'f>> {
@@ -328,7 +358,21 @@ mod tests {
             0,
             &[&[60, 0, 1, 4, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0][..], &udp_segment()].concat(),
         );
-        let frames: [(&str, i32, Vec<u8>); 17] = [
+        let inner = ethernet(&[0x08, 0x00], &v4);
+        let erspan_3 = [
+            &[0x10, 0, 0x22, 0xEB, 0, 0, 0, 1][..],
+            &[0x20; 11],
+            &[1],
+            &[0; 8],
+            &inner,
+        ]
+        .concat();
+        let vxlan = [
+            &[0x12, 0x34, 0x12, 0xB5, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 42, 0][..],
+            &inner,
+        ]
+        .concat();
+        let frames: [(&str, i32, Vec<u8>); 21] = [
             (
                 "Ethernet, with padding",
                 1,
@@ -378,6 +422,22 @@ mod tests {
                 ipv4(47, 0, &[&[0x20, 0, 0x08, 0x00, 0, 0, 0, 7][..], &v4].concat()),
             ),
             ("PPP", 9, [&[0xFF, 0x03, 0x00, 0x21][..], &v4].concat()),
+            (
+                "ERSPAN I",
+                101,
+                ipv4(47, 0, &[&[0, 0, 0x88, 0xBE][..], &inner].concat()),
+            ),
+            (
+                "ERSPAN II",
+                101,
+                ipv4(
+                    47,
+                    0,
+                    &[&[0x10, 0, 0x88, 0xBE, 0, 0, 0, 1][..], &[0x10; 8], &inner].concat(),
+                ),
+            ),
+            ("ERSPAN III", 101, ipv4(47, 0, &erspan_3)),
+            ("VXLAN", 101, ipv4(17, 0, &vxlan)),
         ];
         for (name, link, frame) in frames {
             assert_eq!(payload(link, &frame).as_deref(), Some(PAYLOAD), "{name}");

@@ -380,6 +380,12 @@ fn print_records<W: Write>(
         }
         if kind == "data" {
             json.key("sampling_rate").number(set.sampling_rate(&record));
+            if let Some(icmp) = record.icmp() {
+                json.key("icmp_type")
+                    .number(icmp.kind)
+                    .key("icmp_code")
+                    .number(icmp.code);
+            }
         }
         json.key("fields");
         Context::new(message, header).fields(json, &record);

@@ -3,10 +3,11 @@
 use arrow_buffer::NullBufferBuilder;
 
 use super::fields::{Fields, fill};
-use super::layout::{Icmp, Layout, Moment, Needed, Sign, Source};
+use super::layout::{Icmp, IcmpInElements, IcmpInPorts, Layout, Moment, Needed, Sign, Source};
 use super::plan::{Column, ColumnKind};
 use super::values::{Address, Rows, Values};
 use crate::header::Header;
+use crate::icmp::{self, ICMP, ICMP_V6};
 use crate::message::DataSet;
 use crate::record::unsigned;
 use crate::time::{self, TimeUnit};
@@ -102,13 +103,21 @@ impl Target<'_> {
                         start = end;
                     });
                 }
-                (Source::Port { port, icmp }, Rows::U16(out)) => {
+                (Source::FromPort { port, icmp }, Rows::U16(out)) => {
+                    fields.unsigned(layout, *port, out);
+                    if let Some(icmp) = icmp {
+                        clear_icmp_types(layout, fields, *icmp, out);
+                    }
+                }
+                (Source::ToPort { port, icmp }, Rows::U16(out)) => {
                     match port {
                         Some(port) => fields.unsigned(layout, *port, out),
                         None => out.fill(0),
                     }
-                    if let Some(icmp) = icmp {
-                        icmp_ports(layout, fields, icmp, out);
+                    match icmp {
+                        Some(Icmp::Elements(icmp)) => icmp_from_elements(layout, fields, icmp, out),
+                        Some(Icmp::Ports(icmp)) => icmp_from_ports(layout, fields, *icmp, out),
+                        None => {}
                     }
                 }
                 (Source::SamplingRate, Rows::U32(out)) => match rates {
@@ -324,10 +333,47 @@ fn moment_ms(unit: TimeUnit, bytes: &[u8], header: &Header, init: Option<i64>) -
     time::value_to_ms(unit, value, header, || init)
 }
 
+/// Clears source ports in whose place exporters have put an ICMP type; it goes to the destination port.
+fn clear_icmp_types(layout: &Layout, fields: &impl Fields, icmp: IcmpInPorts, ports: &mut [u16]) {
+    // The ports alone rule most sets out, and that without a branch for each row.
+    let is_type = |port: &u16| icmp::TYPES_IN_PORTS.contains(port);
+    if ports.iter().fold(false, |any, port| any | is_type(port)) {
+        let rows = fields
+            .bytes(layout, icmp.protocol)
+            .zip(fields.bytes(layout, icmp.destination));
+        for (port, (protocol, destination)) in ports.iter_mut().zip(rows) {
+            if is_type(port)
+                && unsigned(protocol) == Some(ICMP)
+                && let Some(destination) = unsigned(destination).and_then(|port| u16::try_from(port).ok())
+                && icmp::Icmp::in_ports(*port, destination).is_some()
+            {
+                *port = 0;
+            }
+        }
+    }
+}
+
+/// Puts type × 256 + code in the place of the destination ports of ICMP records that have the type as their source port.
+fn icmp_from_ports(layout: &Layout, fields: &impl Fields, icmp: IcmpInPorts, ports: &mut [u16]) {
+    let is_code = |port: &u16| *port <= icmp::MAX_CODE_IN_PORTS;
+    if ports.iter().fold(false, |any, port| any | is_code(port)) {
+        let rows = fields
+            .bytes(layout, icmp.protocol)
+            .zip(fields.bytes(layout, icmp.source));
+        for (port, (protocol, source)) in ports.iter_mut().zip(rows) {
+            if is_code(port)
+                && unsigned(protocol) == Some(ICMP)
+                && let Some(source) = unsigned(source).and_then(|port| u16::try_from(port).ok())
+                && let Some(told) = icmp::Icmp::in_ports(source, *port)
+            {
+                *port = told;
+            }
+        }
+    }
+}
+
 /// Puts type × 256 + code in the place of the ports of ICMP records.
-fn icmp_ports(layout: &Layout, fields: &impl Fields, icmp: &Icmp, ports: &mut [u16]) {
-    const ICMP: u64 = 1;
-    const ICMP_V6: u64 = 58;
+fn icmp_from_elements(layout: &Layout, fields: &impl Fields, icmp: &IcmpInElements, ports: &mut [u16]) {
     let is_icmp = |bytes: &[u8]| matches!(unsigned(bytes), Some(ICMP | ICMP_V6));
     if icmp
         .protocol

@@ -5,11 +5,14 @@ use alloc::vec::Vec;
 
 use super::plan::{Column, ColumnKind, ColumnPlan};
 use crate::element::ElementId;
+use crate::icmp;
 use crate::sampling::RateFields;
 use crate::template::Template;
 use crate::time::{self, TimeUnit};
 
 const PROTOCOL: ElementId = ElementId::iana(4);
+const SOURCE_PORT: ElementId = ElementId::iana(7);
+const DESTINATION_PORT: ElementId = ElementId::iana(11);
 const DURATION_MS: ElementId = ElementId::iana(161);
 const DURATION_US: ElementId = ElementId::iana(162);
 const START_UPTIME: ElementId = ElementId::iana(22);
@@ -30,7 +33,11 @@ pub(super) enum Source {
     Address(Vec<Needed>),
     /// In order of preference; the first that tells a moment.
     Moment(Vec<Moment>),
-    Port {
+    FromPort {
+        port: Needed,
+        icmp: Option<IcmpInPorts>,
+    },
+    ToPort {
         port: Option<Needed>,
         icmp: Option<Icmp>,
     },
@@ -67,12 +74,27 @@ pub(super) enum Sign {
 
 /// Where a template has an ICMP type and code.
 #[derive(Clone, Debug)]
-pub(super) struct Icmp {
+pub(super) enum Icmp {
+    Elements(IcmpInElements),
+    /// Where no element is for it, in the ports, in either of two forms.
+    Ports(IcmpInPorts),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct IcmpInElements {
     pub(super) protocol: Option<Needed>,
     /// Type × 256 + code, for IPv4 and IPv6.
     pub(super) together: [Option<Needed>; 2],
     /// Type and code apart, for IPv4 and IPv6.
     pub(super) apart: [Option<(Needed, Option<Needed>)>; 2],
+}
+
+/// The fields of a template that has ports and no element for ICMP.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IcmpInPorts {
+    pub(super) protocol: Needed,
+    pub(super) source: Needed,
+    pub(super) destination: Needed,
 }
 
 /// A plan worked out for one template and one direction.
@@ -120,6 +142,14 @@ impl Compiled {
                 if let Some(number) = found {
                     let needed = layout.need(number);
                     layout.gate.push(needed);
+                }
+            }
+            // No exporter that puts ICMP types in ports tells of two directions in one record.
+            for source in &mut layout.sources {
+                match source {
+                    Source::FromPort { icmp, .. } => *icmp = None,
+                    Source::ToPort { icmp, .. } if matches!(icmp, Some(Icmp::Ports(_))) => *icmp = None,
+                    _ => {}
                 }
             }
             layout.seal(template);
@@ -207,13 +237,23 @@ impl Layout {
             }
             ColumnKind::Start => self.moments(elements, template, &ENDS, Sign::Minus),
             ColumnKind::End => self.moments(elements, template, &STARTS, Sign::Plus),
+            ColumnKind::SourcePort => match elements.find_map(|element| self.find(element, template)) {
+                Some(port) => Source::FromPort {
+                    port,
+                    icmp: match self.icmp(template) {
+                        Some(Icmp::Ports(ports)) => Some(ports),
+                        _ => None,
+                    },
+                },
+                None => Source::Missing,
+            },
             ColumnKind::DestinationPort => {
                 let port = elements.find_map(|element| self.find(element, template));
                 let icmp = self.icmp(template);
                 if port.is_none() && icmp.is_none() {
                     Source::Missing
                 } else {
-                    Source::Port { port, icmp }
+                    Source::ToPort { port, icmp }
                 }
             }
             ColumnKind::SamplingRate => Source::SamplingRate,
@@ -263,19 +303,23 @@ impl Layout {
     }
 
     fn icmp(&mut self, template: &Template) -> Option<Icmp> {
-        let together = [32, 139].map(|id| self.find(ElementId::iana(id), template));
-        let apart = [(176, 177), (178, 179)].map(|(kind, code)| {
-            let kind = self.find(ElementId::iana(kind), template)?;
-            Some((kind, self.find(ElementId::iana(code), template)))
+        let together = icmp::TOGETHER.map(|element| self.find(element, template));
+        let apart = icmp::APART.map(|(kind, code)| {
+            let kind = self.find(kind, template)?;
+            Some((kind, self.find(code, template)))
         });
-        if together.iter().all(Option::is_none) && apart.iter().all(Option::is_none) {
-            return None;
-        }
         let protocol = self.find(PROTOCOL, template);
-        Some(Icmp {
+        if together.iter().all(Option::is_none) && apart.iter().all(Option::is_none) {
+            return Some(Icmp::Ports(IcmpInPorts {
+                protocol: protocol?,
+                source: self.find(SOURCE_PORT, template)?,
+                destination: self.find(DESTINATION_PORT, template)?,
+            }));
+        }
+        Some(Icmp::Elements(IcmpInElements {
             protocol,
             together,
             apart,
-        })
+        }))
     }
 }

@@ -42,7 +42,10 @@ pub enum ColumnKind {
     Start,
     /// The same for the end of a flow.
     End,
-    /// A destination port, as `UInt16`; for ICMP type × 256 + code, also where the exporter has them apart.
+    /// A source port, as `UInt16`; 0 where the exporter puts an ICMP type there.
+    SourcePort,
+    /// A destination port, as `UInt16`; for ICMP type × 256 + code, also where the exporter has them apart, in elements of
+    /// their own or in the places of both ports; see [`Record::icmp`](crate::Record::icmp).
     DestinationPort,
     /// The record's sampling rate, as `UInt32`: 1 unsampled, 0 not known. Needs no elements.
     SamplingRate,
@@ -54,7 +57,7 @@ impl ColumnKind {
     pub fn data_type(self) -> DataType {
         match self {
             Self::Unsigned(Integer::U8) => DataType::UInt8,
-            Self::Unsigned(Integer::U16) | Self::DestinationPort => DataType::UInt16,
+            Self::Unsigned(Integer::U16) | Self::SourcePort | Self::DestinationPort => DataType::UInt16,
             Self::Unsigned(Integer::U32) | Self::SamplingRate => DataType::UInt32,
             Self::Unsigned(Integer::U64) => DataType::UInt64,
             Self::Unsigned(Integer::I64) | Self::Counter | Self::ScaledCounter => DataType::Int64,

@@ -70,7 +70,9 @@ impl Values {
     pub(super) fn new(kind: ColumnKind, capacity: usize) -> Self {
         match kind {
             ColumnKind::Unsigned(Integer::U8) => Self::U8(alloc::vec![0; capacity]),
-            ColumnKind::Unsigned(Integer::U16) | ColumnKind::DestinationPort => Self::U16(alloc::vec![0; capacity]),
+            ColumnKind::Unsigned(Integer::U16) | ColumnKind::SourcePort | ColumnKind::DestinationPort => {
+                Self::U16(alloc::vec![0; capacity])
+            }
             ColumnKind::Unsigned(Integer::U32) | ColumnKind::SamplingRate => Self::U32(alloc::vec![0; capacity]),
             ColumnKind::Unsigned(Integer::U64) => Self::U64(alloc::vec![0; capacity]),
             ColumnKind::Unsigned(Integer::I64) | ColumnKind::Counter | ColumnKind::ScaledCounter => {
@@ -90,7 +92,9 @@ impl Values {
         }
         Ok(match kind {
             ColumnKind::Unsigned(Integer::U8) => Self::U8(vec(buffer, capacity)?),
-            ColumnKind::Unsigned(Integer::U16) | ColumnKind::DestinationPort => Self::U16(vec(buffer, capacity)?),
+            ColumnKind::Unsigned(Integer::U16) | ColumnKind::SourcePort | ColumnKind::DestinationPort => {
+                Self::U16(vec(buffer, capacity)?)
+            }
             ColumnKind::Unsigned(Integer::U32) | ColumnKind::SamplingRate => Self::U32(vec(buffer, capacity)?),
             ColumnKind::Unsigned(Integer::U64) => Self::U64(vec(buffer, capacity)?),
             ColumnKind::Unsigned(Integer::I64) | ColumnKind::Counter | ColumnKind::ScaledCounter => {

@@ -49,7 +49,7 @@ pub(crate) fn header(input: &[u8]) -> IResult<&[u8], (Header, Option<u16>)> {
     Ok((input, (header, Some(length))))
 }
 
-/// The head of a template: its id and number of fields (RFC 7011 §3.4.1).
+/// The head of a template: its id and number of fields (RFC 7011 §3.4.1, RFC 3954 §5.2).
 pub(crate) fn template_head(input: &[u8]) -> IResult<&[u8], (u16, u16)> {
     (be_u16, be_u16).parse(input)
 }

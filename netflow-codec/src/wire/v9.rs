@@ -53,20 +53,10 @@ pub(crate) fn header(input: &[u8]) -> IResult<&[u8], (Header, Option<u16>)> {
     Ok((input, (header, None)))
 }
 
-/// The head of a template: its id and number of fields (RFC 3954 §5.2).
-pub(crate) fn template_head(input: &[u8]) -> IResult<&[u8], (u16, u16)> {
-    (be_u16, be_u16).parse(input)
-}
-
 /// The head of an options template: its id, and the lengths in bytes of its scope fields and its other fields
 /// (RFC 3954 §6.1).
 pub(crate) fn options_template_head(input: &[u8]) -> IResult<&[u8], (u16, u16, u16)> {
     (be_u16, be_u16, be_u16).parse(input)
-}
-
-/// How many fields a length in bytes stands for; `None` if no whole number of them.
-pub(crate) fn fields_in(length: u16) -> Option<u16> {
-    length.is_multiple_of(FIELD).then_some(length / FIELD)
 }
 
 /// The definitions of so many fields, unread.
