@@ -69,14 +69,10 @@ pub fn inputs() -> Vec<Input> {
 }
 
 fn header(version: Version, sequence: u32) -> Header {
+    let header = Header::new(version, DomainId(1), sequence, 1_700_000_000_000);
     Header {
-        version,
-        domain: DomainId(1),
-        sequence: Some(sequence),
-        export_time_ms: 1_700_000_000_000,
-        uptime_ms: (version != Version::Ipfix).then_some(100_000_000),
-        count: 0,
-        sampling: 0,
+        uptime_ms: header.uptime_ms.map(|_| 100_000_000),
+        ..header
     }
 }
 

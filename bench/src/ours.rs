@@ -6,8 +6,8 @@ use std::sync::Arc;
 use netflow_codec::columns::{Column, ColumnKind, ColumnPlan, Columns, Integer};
 use netflow_codec::{Decoder, ElementId, Limits, Set};
 
+use crate::Contender;
 use crate::input::Input;
-use crate::measure;
 
 fn exporter() -> SocketAddr {
     SocketAddr::from(([192, 0, 2, 1], 40000))
@@ -61,9 +61,9 @@ fn plan() -> ColumnPlan {
 /// Rows of a batch: as a collector would seal it.
 const BATCH: usize = 8192;
 
-pub fn measure_all(input: &mut Input) {
+pub(crate) fn contenders(input: &Input) -> Vec<Contender> {
     let mut decoding = decoder(input);
-    measure("netflow-codec: decode, no field", input, |input| {
+    let no_field = move |input: &Input| {
         let mut records = 0;
         for datagram in &input.datagrams {
             let message = decoding.decode(datagram, exporter(), 0).expect("it decodes");
@@ -74,15 +74,16 @@ pub fn measure_all(input: &mut Input) {
             }
         }
         records
-    });
+    };
 
     let mut decoding = decoder(input);
-    measure("netflow-codec: every field, a column at a time", input, |input| {
-        let mut sum = 0_u64;
+    let by_column = move |input: &Input| {
+        let (mut records, mut sum) = (0, 0_u64);
         for datagram in &input.datagrams {
             let message = decoding.decode(datagram, exporter(), 0).expect("it decodes");
             for set in &message {
                 if let Ok(Set::Data(set)) = set {
+                    records += set.len() as u64;
                     for number in 0..set.template().fields().len() {
                         if let Some(values) = set.unsigned_values(number) {
                             sum = values.fold(sum, u64::wrapping_add);
@@ -91,17 +92,19 @@ pub fn measure_all(input: &mut Input) {
                 }
             }
         }
-        sum
-    });
+        std::hint::black_box(sum);
+        records
+    };
 
     let mut decoding = decoder(input);
-    measure("netflow-codec: every field, record by record", input, |input| {
-        let mut sum = 0_u64;
+    let by_record = move |input: &Input| {
+        let (mut records, mut sum) = (0, 0_u64);
         for datagram in &input.datagrams {
             let message = decoding.decode(datagram, exporter(), 0).expect("it decodes");
             for set in &message {
                 if let Ok(Set::Data(set)) = set {
                     for record in set.records() {
+                        records += 1;
                         for (_, bytes) in record.fields() {
                             sum = sum.wrapping_add(netflow_codec::record::unsigned(bytes).unwrap_or(0));
                         }
@@ -109,34 +112,41 @@ pub fn measure_all(input: &mut Input) {
                 }
             }
         }
-        sum
-    });
+        std::hint::black_box(sum);
+        records
+    };
 
     let mut decoding = decoder(input);
     let mut columns = Columns::new(Arc::new(plan()), BATCH + 30);
     let mut time: Vec<i64> = Vec::with_capacity(BATCH + 30);
     let mut exporters: Vec<[u8; 16]> = Vec::with_capacity(BATCH + 30);
     let mut domains: Vec<u32> = Vec::with_capacity(BATCH + 30);
-    measure("netflow-codec: to all columns of a flow", input, |input| {
-        let mut rows = 0;
+    let to_columns = move |input: &Input| {
+        let mut records = 0;
         for datagram in &input.datagrams {
             let message = decoding.decode(datagram, exporter(), 0).expect("it decodes");
             for set in &message {
                 if let Ok(Set::Data(set)) = set {
-                    columns.append(&set);
+                    records += columns.append(&set) as u64;
                     time.resize(columns.len(), 1);
                     exporters.resize(columns.len(), [7; 16]);
                     domains.resize(columns.len(), message.domain().0);
                 }
             }
             if columns.len() >= BATCH {
-                rows += columns.len() as u64;
                 std::hint::black_box((columns.finish(), &time, &exporters, &domains));
                 time.clear();
                 exporters.clear();
                 domains.clear();
             }
         }
-        rows
-    });
+        records
+    };
+
+    vec![
+        Contender::new("netflow-codec: decode, no field", no_field),
+        Contender::new("netflow-codec: every field, a column at a time", by_column),
+        Contender::new("netflow-codec: every field, record by record", by_record),
+        Contender::new("netflow-codec: to all columns of a flow", to_columns),
+    ]
 }

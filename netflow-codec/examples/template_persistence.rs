@@ -44,15 +44,7 @@ enum Content {
 }
 
 fn message(sequence: u32, template: &Template, content: Content) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
-    let header = Header {
-        version: Version::Ipfix,
-        domain: DomainId(1),
-        sequence: Some(sequence),
-        export_time_ms: 1_700_000_000_000,
-        uptime_ms: None,
-        count: 0,
-        sampling: 0,
-    };
+    let header = Header::new(Version::Ipfix, DomainId(1), sequence, 1_700_000_000_000);
     let mut datagram = Vec::new();
     let mut message = MessageWriter::new(&mut datagram, &header);
     match content {

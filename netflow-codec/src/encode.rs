@@ -9,15 +9,7 @@
 //!     FieldSpec::variable(ElementId::iana(82)),
 //! ];
 //! let template = Template::new(TemplateId(256), TemplateKind::Data, fields)?;
-//! let header = Header {
-//!     version: Version::Ipfix,
-//!     domain: DomainId(1),
-//!     sequence: Some(0),
-//!     export_time_ms: 1_700_000_000_000,
-//!     uptime_ms: None,
-//!     count: 0,
-//!     sampling: 0,
-//! };
+//! let header = Header::new(Version::Ipfix, DomainId(1), 0, 1_700_000_000_000);
 //! let mut datagram = Vec::new();
 //! let mut message = MessageWriter::new(&mut datagram, &header);
 //! message.templates([&template])?;

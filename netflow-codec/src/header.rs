@@ -92,6 +92,27 @@ pub struct Header {
 }
 
 impl Header {
+    /// The header of a message to be [written](crate::encode), with what its version has of these. The exporter has just
+    /// started and does not sample, unless the caller says otherwise.
+    #[must_use]
+    pub const fn new(version: Version, domain: DomainId, sequence: u32, export_time_ms: i64) -> Self {
+        Self {
+            version,
+            domain,
+            sequence: match version {
+                Version::V1 => None,
+                _ => Some(sequence),
+            },
+            export_time_ms,
+            uptime_ms: match version {
+                Version::Ipfix => None,
+                _ => Some(0),
+            },
+            count: 0,
+            sampling: 0,
+        }
+    }
+
     /// The time in ms since 1970 of a moment that the exporter gave as its uptime.
     ///
     /// The uptime wraps after 49.7 days, so the moment nearest to the export is meant.

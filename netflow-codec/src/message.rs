@@ -449,7 +449,7 @@ impl Stride {
             // Records of v1 and v5: as the compiler knows their length, it needs no registers for places. A full datagram
             // of v5 has thirty.
             48 => Self { stride: 48, ..self }.fold_by::<10, WIDTH, B>(body, init, f),
-            _ => self.fold_by::<4, WIDTH, B>(body, init, f),
+            _ => self.fold_by::<8, WIDTH, B>(body, init, f),
         }
     }
 

@@ -68,15 +68,12 @@ fn exporter() -> SocketAddr {
 }
 
 fn header(version: Version, sequence: usize) -> Header {
-    Header {
+    Header::new(
         version,
-        domain: DomainId(1),
-        sequence: Some(u32::try_from(sequence).unwrap()),
-        export_time_ms: 1_700_000_000_000,
-        uptime_ms: (version != Version::Ipfix).then_some(100_000),
-        count: 0,
-        sampling: 0,
-    }
+        DomainId(1),
+        u32::try_from(sequence).unwrap(),
+        1_700_000_000_000,
+    )
 }
 
 /// Datagrams of v5, v9 or IPFIX; of the latter two, the first defines the template.

@@ -14,14 +14,10 @@ fn exporter() -> SocketAddr {
 }
 
 fn header(version: Version, sequence: u32, domain: u32) -> Header {
+    let header = Header::new(version, DomainId(domain), sequence, 1_700_000_000_000);
     Header {
-        version,
-        domain: DomainId(domain),
-        sequence: (version != Version::V1).then_some(sequence),
-        export_time_ms: 1_700_000_000_000,
-        uptime_ms: (version != Version::Ipfix).then_some(77_000),
-        count: 0,
-        sampling: 0,
+        uptime_ms: header.uptime_ms.map(|_| 77_000),
+        ..header
     }
 }
 

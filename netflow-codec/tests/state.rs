@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 
 use netflow_codec::encode::MessageWriter;
 use netflow_codec::{
-    Decoder, DomainId, ElementId, Error, FieldSpec, Header, LimitKind, Limits, Set, Template, TemplateChange,
-    TemplateId, TemplateKind, Version,
+    DataSet, Decoder, DomainId, ElementId, Error, FieldSpec, Header, LimitKind, Limits, Message, Record, Set, Template,
+    TemplateChange, TemplateId, TemplateKind, Version,
 };
 
 fn exporter(port: u16) -> SocketAddr {
@@ -21,17 +21,19 @@ fn template(id: u16, kind: TemplateKind, elements: &[u16]) -> Template {
     Template::new(TemplateId(id), kind, fields).unwrap()
 }
 
-/// A message that defines some templates and then has a record for each of others, every field the same.
+/// An IPFIX message of domain 1 that defines some templates and then has a record for each of others, every field the same.
 fn message(sequence: u32, defines: &[&Template], records: &[(&Template, u32)]) -> Vec<u8> {
-    let header = Header {
-        version: Version::Ipfix,
-        domain: DomainId(1),
-        sequence: Some(sequence),
-        export_time_ms: 1_700_000_000_000,
-        uptime_ms: None,
-        count: 0,
-        sampling: 0,
-    };
+    message_of(Version::Ipfix, 1, sequence, defines, records)
+}
+
+fn message_of(
+    version: Version,
+    domain: u32,
+    sequence: u32,
+    defines: &[&Template],
+    records: &[(&Template, u32)],
+) -> Vec<u8> {
+    let header = Header::new(version, DomainId(domain), sequence, 1_700_000_000_000);
     let mut datagram = Vec::new();
     let mut message = MessageWriter::new(&mut datagram, &header);
     for template in defines {
@@ -47,15 +49,34 @@ fn message(sequence: u32, defines: &[&Template], records: &[(&Template, u32)]) -
     datagram
 }
 
+/// What a function makes of each flow of a message.
+fn of_flows<T>(message: Message<'_>, of: impl Fn(&DataSet<'_>, &Record<'_>) -> T) -> Vec<T> {
+    let mut all = Vec::new();
+    for set in &message {
+        if let Ok(Set::Data(set)) = set {
+            all.extend(set.records().map(|record| of(&set, &record)));
+        }
+    }
+    all
+}
+
+fn octets_of(message: Message<'_>) -> Vec<u64> {
+    of_flows(message, |_, record| record.unsigned(ElementId::iana(1)).unwrap())
+}
+
+/// Octets of all flows in a datagram that comes at a second.
+fn octets_at(decoder: &mut Decoder, second: i64, datagram: &[u8], from: SocketAddr) -> Vec<u64> {
+    octets_of(decoder.decode(datagram, from, second * 1000).unwrap())
+}
+
 fn octets(decoder: &mut Decoder, datagram: &[u8], from: SocketAddr) -> Vec<u64> {
-    let message = decoder.decode(datagram, from, 0).unwrap();
-    let sets = message.sets().filter_map(|set| match set {
-        Ok(Set::Data(set)) => Some(set),
-        _ => None,
-    });
-    sets.flat_map(|set| set.records())
-        .filter_map(|record| record.unsigned(ElementId::iana(1)))
-        .collect()
+    octets_at(decoder, 0, datagram, from)
+}
+
+/// Sampling rates of all flows in a datagram.
+fn rates(decoder: &mut Decoder, datagram: &[u8]) -> Vec<u32> {
+    let message = decoder.decode(datagram, exporter(1), 0).unwrap();
+    of_flows(message, |set, record| set.sampling_rate(record))
 }
 
 #[test]
@@ -192,15 +213,6 @@ fn sampling_is_known_from_when_it_is_told() {
     // selectorId 302 as scope, samplingPacketInterval 305 and samplingPacketSpace 306.
     let options = template(300, TemplateKind::Options { scope_fields: 1 }, &[302, 305, 306]);
     let flows = template(256, TemplateKind::Data, &[1, 302]);
-    let rates = |decoder: &mut Decoder, datagram: &[u8]| -> Vec<u32> {
-        let message = decoder.decode(datagram, exporter(1), 0).unwrap();
-        let sets = message.sets().filter_map(|set| match set {
-            Ok(Set::Data(set)) => Some(set),
-            _ => None,
-        });
-        sets.flat_map(|set| set.records().map(move |record| set.sampling_rate(&record)))
-            .collect()
-    };
     let mut decoder = Decoder::new(Limits::default());
     // Every field has the value 5, so selector 5 takes 5 packets and leaves 5 out.
     let datagram = message(
@@ -259,31 +271,9 @@ fn v1_records_of_48_and_52_bytes_are_told_apart() {
         datagram[19 + length] = 2;
         let mut decoder = Decoder::new(Limits::default());
         let message = decoder.decode(&datagram, exporter(1), 0).unwrap();
-        let Some(Ok(Set::Data(set))) = message.sets().next() else {
-            panic!("a set of flows")
-        };
-        let sources: Vec<_> = set
-            .records()
-            .filter_map(|record| record.unsigned(ElementId::iana(8)))
-            .collect();
+        let sources = of_flows(message, |_, record| record.unsigned(ElementId::iana(8)).unwrap());
         assert_eq!(sources, [1, 2], "{length}");
     }
-}
-
-/// Octets of all flows in a datagram that comes at a second.
-fn octets_at(decoder: &mut Decoder, second: i64, datagram: &[u8], from: SocketAddr) -> Vec<u64> {
-    let message = decoder.decode(datagram, from, second * 1000).unwrap();
-    octets_of(message)
-}
-
-fn octets_of(message: netflow_codec::Message<'_>) -> Vec<u64> {
-    let sets = message.sets().filter_map(|set| match set {
-        Ok(Set::Data(set)) => Some(set),
-        _ => None,
-    });
-    sets.flat_map(|set| set.records())
-        .filter_map(|record| record.unsigned(ElementId::iana(1)))
-        .collect()
 }
 
 #[test]
@@ -366,63 +356,30 @@ fn data_that_still_wait_at_the_end_take_over_templates_from_another_port() {
 
 #[test]
 fn sampling_told_in_domain_0_of_ipfix_holds_for_domains_that_are_silent() {
-    let options = Template::new(
-        TemplateId(300),
-        TemplateKind::Options { scope_fields: 1 },
-        vec![
-            FieldSpec::fixed(ElementId::iana(144), 4), // exportingProcessId
-            FieldSpec::fixed(ElementId::iana(34), 4),  // samplingInterval
-        ],
-    )
-    .unwrap();
+    // exportingProcessId 144 as scope, samplingInterval 34.
+    let options = template(300, TemplateKind::Options { scope_fields: 1 }, &[144, 34]);
     let flows = template(256, TemplateKind::Data, &[1, 2]);
-    let told = |version, domain, defined: &Template, value: u32| {
-        let header = Header {
-            version,
-            domain: DomainId(domain),
-            sequence: Some(0),
-            export_time_ms: 1_700_000_000_000,
-            uptime_ms: (version == Version::V9).then_some(0),
-            count: 0,
-            sampling: 0,
-        };
-        let mut datagram = Vec::new();
-        let mut message = MessageWriter::new(&mut datagram, &header);
-        message.templates([defined]).unwrap();
-        let mut set = message.data_set(defined).unwrap();
-        let value = value.to_be_bytes();
-        set.record_of(defined.fields().iter().map(|_| &value[..])).unwrap();
-        set.finish().unwrap();
-        message.finish().unwrap();
-        datagram
-    };
-    let rate = |decoder: &mut Decoder, datagram: &[u8]| {
-        let message = decoder.decode(datagram, exporter(1), 0).unwrap();
-        let rates = message.sets().filter_map(|set| match set {
-            Ok(Set::Data(set)) => set.records().next().map(|record| set.sampling_rate(&record)),
-            _ => None,
-        });
-        rates.collect::<Vec<_>>()
-    };
+    let told =
+        |version, domain, defined: &Template, value| message_of(version, domain, 0, &[defined], &[(defined, value)]);
     let mut decoder = Decoder::new(Limits::default());
-    assert_eq!(rate(&mut decoder, &told(Version::Ipfix, 5, &flows, 1)), [0]);
-    rate(&mut decoder, &told(Version::Ipfix, 0, &options, 100));
-    assert_eq!(rate(&mut decoder, &told(Version::Ipfix, 5, &flows, 2)), [100]);
-    rate(&mut decoder, &told(Version::Ipfix, 6, &options, 7));
+    assert_eq!(rates(&mut decoder, &told(Version::Ipfix, 5, &flows, 1)), [0]);
+    rates(&mut decoder, &told(Version::Ipfix, 0, &options, 100));
+    assert_eq!(rates(&mut decoder, &told(Version::Ipfix, 5, &flows, 2)), [100]);
+    rates(&mut decoder, &told(Version::Ipfix, 6, &options, 7));
     assert_eq!(
-        rate(&mut decoder, &told(Version::Ipfix, 6, &flows, 3)),
+        rates(&mut decoder, &told(Version::Ipfix, 6, &flows, 3)),
         [7],
         "its own goes before"
     );
-    rate(&mut decoder, &told(Version::Ipfix, 0, &options, 200));
-    assert_eq!(rate(&mut decoder, &told(Version::Ipfix, 5, &flows, 4)), [200]);
+    rates(&mut decoder, &told(Version::Ipfix, 0, &options, 200));
+    assert_eq!(rates(&mut decoder, &told(Version::Ipfix, 5, &flows, 4)), [200]);
     // In v9, source id 0 is one like any other.
-    rate(&mut decoder, &told(Version::V9, 0, &options, 100));
-    assert_eq!(rate(&mut decoder, &told(Version::V9, 5, &flows, 1)), [0]);
+    rates(&mut decoder, &told(Version::V9, 0, &options, 100));
+    assert_eq!(rates(&mut decoder, &told(Version::V9, 5, &flows, 1)), [0]);
     // After a restart as before.
     let mut after = Decoder::new(Limits::default());
     for stream in decoder.snapshot() {
         after.restore(stream).unwrap();
     }
-    assert_eq!(rate(&mut after, &told(Version::Ipfix, 5, &flows, 5)), [200]);
+    assert_eq!(rates(&mut after, &told(Version::Ipfix, 5, &flows, 5)), [200]);
 }
