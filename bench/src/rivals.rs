@@ -17,7 +17,7 @@ use crate::input::Input;
 pub(crate) fn contenders(input: &Input) -> Vec<Contender> {
     let mut parser = NetflowParser::default();
     if !input.templates.is_empty() {
-        parser.parse_bytes(&input.templates);
+        let _ = parser.parse_bytes(&input.templates);
     }
     let netflow_parser = move |input: &Input| {
         let mut records = 0;
@@ -74,6 +74,7 @@ fn records_of(packet: &NetflowPacket) -> u64 {
                 _ => 0,
             })
             .sum(),
+        _ => 0,
     };
     records as u64
 }
