@@ -24,23 +24,7 @@ trap '[ -z "$collector" ] || kill "$collector" 2>/dev/null || true; rm -rf "$sto
 
 # The campus's own networks, and halves of them, halved again, until there are 17,000.
 target/release/campus --write-subnets "$store/campus.csv"
-python3 - "$store/campus.csv" "$store/subnets.csv" 17000 <<'PYTHON'
-import ipaddress, sys
-source, target, wanted = sys.argv[1:]
-lines = [line.rstrip("\n") for line in open(source) if not line.startswith("#")]
-header, lines = lines[0], lines[1:]
-queue, seen = list(lines), {line.split(",", 1)[0] for line in lines}
-for line in queue:
-    if len(lines) >= int(wanted):
-        break
-    prefix, rest = line.split(",", 1)
-    for half in ipaddress.ip_network(prefix).subnets():
-        if str(half) not in seen and len(lines) < int(wanted):
-            seen.add(str(half))
-            lines.append(f"{half},{rest}")
-            queue.append(lines[-1])
-open(target, "w").write("\n".join([header, *lines, ""]))
-PYTHON
+bench/subnets.py "$store/campus.csv" 17000 >"$store/subnets.csv"
 
 target/release/flow-collect --listen "127.0.0.1:$port" --data "$store/data" --log-limit $((64 << 30)) \
   >"$store/collected.json" 2>"$store/collector.log" &

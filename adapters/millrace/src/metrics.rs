@@ -3,9 +3,12 @@
 use std::fmt::{self, Write};
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bundle_log::Trimmer;
 use flow_collect::{ExporterCounts, ExporterKey, Probes, unit_name};
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
 
 /// Where the numbers come from.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ fn read(counter: &AtomicU64) -> u64 {
 }
 
 fn seconds(counter: &AtomicU64) -> f64 {
-    std::time::Duration::from_nanos(read(counter)).as_secs_f64()
+    Duration::from_nanos(read(counter)).as_secs_f64()
 }
 
 impl Sources {
@@ -331,6 +334,15 @@ impl Sources {
         if let Some(bytes) = resident_bytes() {
             family(text, "process_resident_memory_bytes", "gauge", "Memory in use.").sample(&[], bytes);
         }
+        if let Some(used) = processor_time() {
+            family(
+                text,
+                "process_cpu_seconds_total",
+                "counter",
+                "Processor time taken, also in the kernel.",
+            )
+            .sample(&[], used.as_secs_f64());
+        }
     }
 }
 
@@ -344,4 +356,11 @@ fn resident_bytes() -> Option<u64> {
         .parse::<u64>()
         .ok()
         .map(|kilobytes| kilobytes * 1024)
+}
+
+/// The processor time that this process has taken.
+fn processor_time() -> Option<Duration> {
+    let used = getrusage(UsageWho::RUSAGE_SELF).ok()?;
+    let microseconds = (used.user_time() + used.system_time()).num_microseconds();
+    u64::try_from(microseconds).ok().map(Duration::from_micros)
 }
