@@ -16,6 +16,7 @@ use flow_store::parquet::manifest::{Commit, Manifest};
 use flow_store::parquet::partition::Hour;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::blocks::Blocks;
 use crate::error::Error;
 
 /// Name of the manifest in the dataset.
@@ -169,7 +170,7 @@ impl Dataset {
 
     /// Publishes a whole file under `path` within the dataset. A file of that name is replaced: it is of an earlier
     /// try, as no commit names it.
-    pub(crate) fn publish(&mut self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+    pub(crate) fn publish(&mut self, path: &str, bytes: &Blocks) -> Result<(), Error> {
         let target = self.root.join(path);
         let (Some(folder), Some(name)) = (target.parent(), target.file_name().and_then(|name| name.to_str())) else {
             return Err(Error::io("write", &target)(io::ErrorKind::InvalidFilename.into()));
@@ -187,7 +188,7 @@ impl Dataset {
         let mut file = File::create(&hidden).map_err(Error::io("create", &hidden))?;
         let written = self
             .step(Step::WriteFile)
-            .and_then(|()| file.write_all(bytes))
+            .and_then(|()| bytes.write_to(&mut file))
             .map_err(Error::io("write", &hidden))
             .and_then(|()| {
                 self.step(Step::SyncFile)

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
 use flow_store::parquet::manifest::{BundleRange, Commit, File, Manifest, Sequences};
 use flow_store::parquet::partition::{self, Hour};
 use flow_store::parquet::writer::{FlowWriter, Place};
 
+use crate::blocks::{Blocks, Pool, Sink};
 use crate::dataset::{Dataset, Recovery};
 use crate::error::Error;
 use crate::retention::{self, Dropped, Retention};
@@ -75,6 +75,8 @@ pub struct Drain {
     dataset: Dataset,
     options: Options,
     recovery: Recovery,
+    /// Memory for the files.
+    pool: Pool,
     open: BTreeMap<Hour, OpenFile>,
     /// Files that are whole, and whose commit failed so far or is under way.
     closed: Vec<ClosedFile>,
@@ -99,31 +101,7 @@ struct OpenFile {
 #[derive(Debug)]
 struct ClosedFile {
     entry: File,
-    bytes: Vec<u8>,
-}
-
-/// Memory that the writer fills and the drain takes over at the end.
-#[derive(Clone, Debug, Default)]
-struct Sink(Arc<Mutex<Vec<u8>>>);
-
-impl Sink {
-    fn take(&self) -> Vec<u8> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-impl std::io::Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
+    bytes: Blocks,
 }
 
 impl Drain {
@@ -140,6 +118,7 @@ impl Drain {
             dataset,
             options,
             recovery,
+            pool: Pool::default(),
             open: BTreeMap::new(),
             closed: Vec::new(),
             is_spoilt: false,
@@ -225,7 +204,7 @@ impl Drain {
             let file = match self.open.entry(part.hour) {
                 Entry::Occupied(entry) => entry.into_mut(),
                 Entry::Vacant(entry) => {
-                    let sink = Sink::default();
+                    let sink = Sink::new(&self.pool);
                     entry.insert(OpenFile {
                         writer: FlowWriter::new(sink.clone())?,
                         sink,

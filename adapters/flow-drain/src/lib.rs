@@ -26,6 +26,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod blocks;
 mod dataset;
 mod drain;
 mod error;
