@@ -15,7 +15,7 @@ count() {
 }
 
 for input in v5 v9 IPFIX; do
-    for way in "no field" "column at a time" "record by record" "all columns"; do
+    for way in "no field" "column at a time" "record by record" "flow of v5" "all columns"; do
         echo "$(count "$input" "$way" $few) $(count "$input" "$way" $many)" |
             awk -v input="$input" -v way="$way" 'NF == 4 && $4 > $2 { printf "%-6s %-18s %8.1f\n", input, way, ($3 - $1) / ($4 - $2) }'
     done

@@ -56,6 +56,7 @@ mod snapshot;
 mod stream;
 mod template;
 mod time;
+mod v5;
 mod wire;
 
 pub use decoder::{Counters, Decoder, StreamStatus};
@@ -70,3 +71,4 @@ pub use sampling::Sampling;
 pub use snapshot::{StreamSnapshot, TemplateSnapshot};
 pub use stream::StreamKey;
 pub use template::{FieldLength, FieldSpec, Template, TemplateFault, TemplateId, TemplateKind};
+pub use v5::V5Flow;

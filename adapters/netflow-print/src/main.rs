@@ -52,14 +52,18 @@ their bytes are hexadecimal, as are octet arrays. An element that a record has s
 
 fn main() -> ExitCode {
     match run(&Arguments::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nobody is left to tell if this fails.
-            let _ = writeln!(io::stderr(), "netflow-print: {error:#}");
+            complain(&error);
             ExitCode::FAILURE
         }
     }
+}
+
+fn complain(error: &anyhow::Error) {
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(io::stderr(), "netflow-print: {error:#}");
 }
 
 /// Whether the reader of our output has seen enough, like `head`.
@@ -71,7 +75,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     })
 }
 
-fn run(arguments: &Arguments) -> Result<()> {
+fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mode = if arguments.summary { Mode::Summary } else { Mode::Lines };
     let mut printer = Printer::new(mode, BufWriter::with_capacity(1 << 16, io::stdout().lock()));
     if let Some(address) = arguments.listen {
@@ -79,6 +83,7 @@ fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut extractor = Extractor::default();
     let mut detector = Detector::new(arguments.port);
+    let mut code = ExitCode::SUCCESS;
     for path in &arguments.captures {
         let end = capture::read(path, |frame| {
             if let Some(datagram) = extractor.datagram(&frame)
@@ -87,13 +92,20 @@ fn run(arguments: &Arguments) -> Result<()> {
                 printer.datagram(&datagram.payload, datagram.source, frame.time_ms)?;
             }
             Ok(())
-        })?;
-        if end == End::CutShort {
-            writeln!(io::stderr(), "netflow-print: {} ends within a frame", path.display())?;
+        });
+        match end {
+            Ok(End::Complete) => {}
+            Ok(End::CutShort) => writeln!(io::stderr(), "netflow-print: {} ends within a frame", path.display())?,
+            Err(error) if is_broken_pipe(&error) => return Err(error),
+            // What there is to tell of the others is told all the same.
+            Err(error) => {
+                complain(&error);
+                code = ExitCode::FAILURE;
+            }
         }
     }
     printer.finish()?;
-    Ok(())
+    Ok(code)
 }
 
 fn listen<W: Write>(address: SocketAddr, span: Option<Duration>, printer: &mut Printer<W>) -> Result<()> {

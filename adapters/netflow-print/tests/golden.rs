@@ -69,3 +69,20 @@ fn every_line_is_a_json_object_with_its_kind() {
 fn a_port_without_netflow_prints_nothing() {
     assert_eq!(print(&["--port", "9"], &data().join("softflowd-v9.pcap")), "");
 }
+
+#[test]
+fn a_capture_that_cannot_be_read_costs_nothing_of_the_others() {
+    let good = data().join("softflowd-v9.pcap");
+    let output = Command::new(env!("CARGO_BIN_EXE_netflow-print"))
+        .args(["--summary", "there-is-no-such-file"])
+        .arg(&good)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), print(&["--summary"], &good));
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        complaint.starts_with("netflow-print: cannot open there-is-no-such-file"),
+        "{complaint}"
+    );
+}
