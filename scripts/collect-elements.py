@@ -23,8 +23,12 @@ IANA_ENTERPRISE = 0
 # Cisco ASA: "Cisco Secure Firewall ASA NetFlow Implementation Guide"; v9 numbers, so under enterprise 0.
 # Palo Alto: "PAN-OS Administrator's Guide, NetFlow Templates"; v9 numbers.
 # VMware tunnels: Open vSwitch's IPFIX export, which uses VMware's enterprise.
-# F5: "IPFIX Templates for AFM Events". Juniper: "Common properties for inline monitoring".
+# CERT: "CERT IPFIX Registry", whose octets are not all text. F5: "IPFIX Templates for AFM Events". Juniper: "Common properties for inline monitoring".
 MANUALS = """
+6871 18 payload octetArray default -
+6871 38 firstPacketBanner octetArray default -
+6871 39 secondPacketBanner octetArray default -
+6871 244 sslCertSerialNumber octetArray identifier -
 0 33000 NF_F_INGRESS_ACL_ID octetArray identifier -
 0 33001 NF_F_EGRESS_ACL_ID octetArray identifier -
 0 33002 NF_F_FW_EXT_EVENT unsigned16 identifier -
@@ -58,8 +62,167 @@ MANUALS = """
 """
 
 # From the lists that users of other collectors keep, where the vendor publishes no manual: Streamcore (v9 numbers), AFC,
-# Barracuda's other enterprise, Procera, the Linux connection tracking, Viptela.
+# Barracuda's other enterprise, Procera, the Linux connection tracking, Viptela; what Cisco's application response time and
+# zone-based firewall send beyond what tshark names; Flowmon's probes.
 USERS = """
+9 8232 policyQosClassificationHierarchy octetArray identifier -
+9 9265 artClientPackets unsigned64 deltaCounter packets
+9 9266 artServerPackets unsigned64 deltaCounter packets
+9 9274 artTotalTransactionTimeMaximum unsigned32 default -
+9 9275 artTotalTransactionTimeMinimum unsigned32 default -
+9 9282 artCountNewConnections unsigned32 default -
+9 9293 artCountResponsesHistogramBucket1 unsigned32 default -
+9 9294 artCountResponsesHistogramBucket2 unsigned32 default -
+9 9295 artCountResponsesHistogramBucket3 unsigned32 default -
+9 9296 artCountResponsesHistogramBucket4 unsigned32 default -
+9 9297 artCountResponsesHistogramBucket5 unsigned32 default -
+9 9298 artCountResponsesHistogramBucket6 unsigned32 default -
+9 9299 artCountResponsesHistogramBucket7 unsigned32 default -
+9 9304 artResponseTimeMaximum unsigned32 quantity milliseconds
+9 9305 artResponseTimeMinimum unsigned32 quantity milliseconds
+9 9308 artServerResponseTimeMinimum unsigned32 quantity milliseconds
+9 9310 artTotalResponseTimeMaximum unsigned32 quantity milliseconds
+9 9311 artTotalResponseTimeMinimum unsigned32 quantity milliseconds
+9 9314 artNetworkTimeMaximum unsigned32 quantity milliseconds
+9 9315 artNetworkTimeMinimum unsigned32 quantity milliseconds
+9 9317 artClientNetworkTimeMaximum unsigned32 quantity milliseconds
+9 9318 artClientNetworkTimeMinimum unsigned32 quantity milliseconds
+9 9320 artServerNetworkTimeMaximum unsigned32 quantity milliseconds
+9 9321 artServerNetworkTimeMinimum unsigned32 quantity milliseconds
+9 9360 policyQosQueueIndex unsigned32 identifier -
+9 9361 policyQosQueueDrops unsigned64 deltaCounter packets
+9 32733 timestampAbsoluteMonitoringInterval unsigned64 default -
+0 33003 fwEventLevel unsigned32 default -
+0 33004 fwEventLevelId unsigned32 default -
+0 33005 fwConfiguredValue unsigned32 default -
+0 35001 fwExtEventAlt unsigned32 default -
+0 35004 fwBlackoutSeconds unsigned32 default -
+0 35005 fwHalfOpenHigh unsigned32 default -
+0 35006 fwHalfOpenRate unsigned32 default -
+0 35007 fwZonePairId unsigned32 default -
+0 35008 fwMaxSessions unsigned32 default -
+0 35009 fwZonePairName string default -
+0 35010 fwExtEventDescription string default -
+0 35011 fwSummaryPacketCount unsigned32 default -
+0 35012 fwHalfOpenCount unsigned32 default -
+39499 1 httpHost string default -
+39499 2 httpUrl string default -
+39499 3 httpReferer string default -
+39499 4 httpMethodMask unsigned32 default -
+39499 10 httpContentType string default -
+39499 12 httpStatusCode unsigned32 default -
+39499 20 httpUserAgent string default -
+39499 21 httpUserAgentId unsigned32 default -
+39499 22 httpUaOs unsigned16 default -
+39499 23 httpUaOsMaj unsigned16 default -
+39499 24 httpUaOsMin unsigned16 default -
+39499 25 httpUaOsBld unsigned16 default -
+39499 26 httpUaApp unsigned16 default -
+39499 27 httpUaAppMaj unsigned16 default -
+39499 28 httpUaAppMin unsigned16 default -
+39499 29 httpUaAppBld unsigned16 default -
+39499 32 voipPacketType unsigned16 default -
+39499 33 sipCallId string default -
+39499 34 sipCallingParty string default -
+39499 35 sipCalledParty string default -
+39499 36 sipVia string default -
+39499 37 sipInviteRingingTime unsigned64 default -
+39499 38 sipOkTime unsigned64 default -
+39499 39 sipByeTime unsigned64 default -
+39499 40 sipRtpIp4 ipv4Address default -
+39499 41 sipRtpIp6 ipv6Address default -
+39499 42 sipRtpAudio unsigned32 default -
+39499 43 sipRtpVideo unsigned32 default -
+39499 44 sipStats octetArray default -
+39499 45 rtpCodec unsigned8 default -
+39499 46 rtpJitter unsigned32 default -
+39499 47 rtcpLost unsigned32 default -
+39499 48 rtcpPackets unsigned64 default -
+39499 49 rtcpOctets unsigned64 default -
+39499 50 rtcpSourceCount unsigned8 default -
+39499 61 npmJitterDev unsigned32 default -
+39499 62 npmJitterAvg unsigned32 default -
+39499 63 npmJitterMin unsigned32 default -
+39499 64 npmJitterMax unsigned32 default -
+39499 65 npmDelayDev unsigned32 default -
+39499 66 npmDelayAvg unsigned32 default -
+39499 67 npmDelayMin unsigned32 default -
+39499 68 npmDelayMax unsigned32 default -
+39499 69 npmRoundTripTime unsigned32 default -
+39499 70 npmServerResponseTime unsigned32 default -
+39499 71 npmTcpRetransmission unsigned32 default -
+39499 72 npmTcpOutOfOrder unsigned32 default -
+39499 80 tcpSynSize unsigned8 default -
+39499 81 tcpSynTtl unsigned8 default -
+39499 110 dnsId unsigned16 default -
+39499 111 dnsFlagsCodes unsigned16 default -
+39499 112 dnsQuestionCount unsigned16 default -
+39499 113 dnsAnswrecCount unsigned16 default -
+39499 114 dnsAuthrecCount unsigned16 default -
+39499 115 dnsAddtrecCount unsigned16 default -
+39499 116 dnsCrrName string default -
+39499 117 dnsCrrType unsigned16 default -
+39499 118 dnsCrrClass unsigned16 default -
+39499 119 dnsCrrTtl unsigned32 default -
+39499 120 dnsCrrRdata octetArray default -
+39499 121 dnsQname string default -
+39499 122 dnsQtype unsigned16 default -
+39499 123 dnsQclass unsigned16 default -
+39499 124 dnsCrrRdataLen unsigned16 default -
+39499 150 smbCmd unsigned32 default -
+39499 151 smbTree octetArray default -
+39499 152 smbFile octetArray default -
+39499 153 smbFileType unsigned8 default -
+39499 154 smbOp unsigned8 default -
+39499 190 arpHrd unsigned16 default -
+39499 191 arpOp unsigned16 default -
+39499 200 dhcpOfferedIp ipv4Address default -
+39499 201 dhcpHostMacAddr macAddress default -
+39499 202 dhcpType unsigned8 default -
+39499 203 dhcpIpLeaseTime unsigned32 default -
+39499 204 dhcpServerIp ipv4Address default -
+39499 205 dhcpDomainName string default -
+39499 206 dhcpHostName string default -
+39499 207 dhcpIpRequest ipv4Address default -
+39499 250 smtpEhloHelo string default -
+39499 251 smtpMailFrom string default -
+39499 252 mailUsername string default -
+39499 253 mailFailedAuthenticationCount signed8 default -
+39499 254 mailIsEncrypted signed8 default -
+39499 330 tlsContentType unsigned8 default -
+39499 331 tlsHandshakeType unsigned32 default -
+39499 332 tlsSetupTime unsigned64 default -
+39499 333 tlsServerVersion unsigned16 default -
+39499 334 tlsServerRandom octetArray default -
+39499 335 tlsServerSessionId octetArray default -
+39499 336 tlsCipherSuite unsigned16 default -
+39499 337 tlsAlpn string default -
+39499 338 tlsSni string default -
+39499 339 tlsSniLength unsigned16 default -
+39499 340 tlsClientVersion unsigned16 default -
+39499 341 tlsCipherSuites octetArray default -
+39499 342 tlsClientRandom octetArray default -
+39499 343 tlsClientSessionId octetArray default -
+39499 344 tlsExtensionTypes octetArray default -
+39499 345 tlsExtensionLengths octetArray default -
+39499 346 tlsEllipticCurves octetArray default -
+39499 347 tlsEcPointFormats octetArray default -
+39499 348 tlsClientKeyLength signed32 default -
+39499 349 tlsIssuerCn string default -
+39499 350 tlsSubjectCn string default -
+39499 351 tlsSubjectOn string default -
+39499 352 tlsValidityNotBefore signed64 default -
+39499 353 tlsValidityNotAfter signed64 default -
+39499 354 tlsSignatureAlg unsigned16 default -
+39499 355 tlsPublicKeyAlg unsigned16 default -
+39499 356 tlsPublicKeyLength signed32 default -
+39499 357 tlsJa3Fingerprint octetArray default -
+39499 390 coapVersion unsigned8 default -
+39499 391 coapMid unsigned16 default -
+39499 392 coapCode unsigned8 default -
+39499 399 coapUriHost string default -
+39499 400 coapUriPath string default -
+39499 401 coapUriQuery string default -
 0 8192 streamcoreWanRtt unsigned32 quantity -
 0 8193 streamcoreNetAppRespTime unsigned32 quantity -
 0 8194 streamcoreTotalAppRespTime unsigned32 quantity -
@@ -291,7 +454,7 @@ def main():
 
     # A vendor's name that IANA uses as well would make two fields of a record look the same.
     iana = {row[0] for (enterprise, _), row in rows.items() if enterprise == IANA_ENTERPRISE and row[4] == "iana"}
-    prefixes = {6876: "vmware", 637: "nokia", 2011: "huawei", 6871: "yaf", 2636: "juniper", 5951: "netscaler", 12276: "f5", 3746: "swisscom"}
+    prefixes = {6876: "vmware", 637: "nokia", 2011: "huawei", 6871: "yaf", 2636: "juniper", 5951: "netscaler", 12276: "f5", 3746: "swisscom", 39499: "flowmon"}
     prefixes.update({enterprise: prefix for _, _, enterprise, prefix in TSHARK_VENDORS if prefix})
 
     print("# Information elements: numbers, names, types, semantics and units. Facts, collected on 2026-11-23 by")

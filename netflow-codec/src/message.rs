@@ -221,6 +221,7 @@ pub struct DataSet<'m> {
 impl<'m> DataSet<'m> {
     /// The layout of the records.
     #[must_use]
+    #[inline]
     pub fn template(&self) -> &'m Arc<Template> {
         self.template
     }
@@ -228,6 +229,7 @@ impl<'m> DataSet<'m> {
     /// The header of the message that brought the set: not that of the message at hand if it [had to
     /// wait](Self::is_replayed) for its template.
     #[must_use]
+    #[inline]
     pub fn header(&self) -> &'m Header {
         self.header
     }
@@ -246,6 +248,7 @@ impl<'m> DataSet<'m> {
 
     /// How many records there are.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.count
     }
@@ -258,12 +261,14 @@ impl<'m> DataSet<'m> {
 
     /// The bytes of the records, without the set's header and padding.
     #[must_use]
+    #[inline]
     pub fn body(&self) -> &'m [u8] {
         self.body
     }
 
     /// The records in the order of the wire.
     #[must_use]
+    #[inline]
     pub fn records(&self) -> Records<'m> {
         Records {
             template: self.template,
@@ -275,6 +280,7 @@ impl<'m> DataSet<'m> {
 
     /// The records as flows of v5, the fastest way to every field of it; `None` of other versions.
     #[must_use]
+    #[inline]
     pub fn v5_flows(&self) -> Option<impl ExactSizeIterator<Item = V5Flow<'m>> + Clone + use<'m>> {
         (self.header.version == Version::V5).then(|| v5::flows(self.body))
     }
@@ -298,6 +304,7 @@ pub struct Records<'m> {
 impl<'m> Iterator for Records<'m> {
     type Item = Record<'m>;
 
+    #[inline]
     fn next(&mut self) -> Option<Record<'m>> {
         self.left = self.left.checked_sub(1)?;
         let (bytes, rest) = self.rest.split_at_checked(self.template.measure(self.rest)?)?;
@@ -421,6 +428,7 @@ impl<'m> DataSet<'m> {
     /// Where a set is read field by field, what the template says about a field is looked up once for all records.
     /// [`fold`](Iterator::fold) and what builds on it, such as `for_each` and `sum`, is the fastest way through.
     #[must_use]
+    #[inline]
     pub fn unsigned_values(&self, number: usize) -> Option<UnsignedValues<'m>> {
         self.template.fields().get(number)?;
         Some(UnsignedValues {

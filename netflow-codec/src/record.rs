@@ -18,6 +18,7 @@ pub struct Record<'m> {
 }
 
 impl<'m> Record<'m> {
+    #[inline]
     pub(crate) fn new(template: &'m Template, header: &'m Header, bytes: &'m [u8]) -> Self {
         Self {
             template,
@@ -39,6 +40,7 @@ impl<'m> Record<'m> {
     }
 
     /// The fields in the order of the wire, each with its bytes.
+    #[inline]
     pub fn fields(&self) -> impl Iterator<Item = (FieldSpec, &'m [u8])> + use<'m> {
         let (mut specs, mut rest) = (self.template.fields().iter(), self.bytes);
         core::iter::from_fn(move || {
@@ -60,6 +62,7 @@ impl<'m> Record<'m> {
     /// The bytes of the field with a number, as [`Template::position`] tells it: in constant time up to the first field
     /// of variable length, by a walk from there on.
     #[must_use]
+    #[inline]
     pub fn at(&self, number: usize) -> Option<&'m [u8]> {
         let (offset, length) = match self.template.fixed_place(number) {
             Some(place) => place,
@@ -77,12 +80,14 @@ impl<'m> Record<'m> {
 
     /// The bytes of the first field that carries an element.
     #[must_use]
+    #[inline]
     pub fn field(&self, element: ElementId) -> Option<&'m [u8]> {
         self.at(self.template.position(element)?)
     }
 
     /// An unsigned integer of any width, also reduced (RFC 7011 §6.2); `None` if it needs more than 64 bits.
     #[must_use]
+    #[inline]
     pub fn unsigned(&self, element: ElementId) -> Option<u64> {
         unsigned(self.field(element)?)
     }
@@ -137,11 +142,12 @@ impl<'m> Record<'m> {
 #[must_use]
 #[inline]
 pub fn unsigned(bytes: &[u8]) -> Option<u64> {
-    match *bytes {
-        [a] => Some(u64::from(a)),
-        [a, b] => Some(u64::from(u16::from_be_bytes([a, b]))),
-        [a, b, c, d] => Some(u64::from(u32::from_be_bytes([a, b, c, d]))),
-        [a, b, c, d, e, f, g, h] => Some(u64::from_be_bytes([a, b, c, d, e, f, g, h])),
+    // By length first: the bytes of a slice that a pattern takes apart are read one by one.
+    match bytes.len() {
+        1 => bytes.first().map(|byte| u64::from(*byte)),
+        2 => bytes.first_chunk().map(|bytes| u64::from(u16::from_be_bytes(*bytes))),
+        4 => bytes.first_chunk().map(|bytes| u64::from(u32::from_be_bytes(*bytes))),
+        8 => bytes.first_chunk().map(|bytes| u64::from_be_bytes(*bytes)),
         _ => unsigned_of_any_width(bytes),
     }
 }

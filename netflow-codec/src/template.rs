@@ -222,6 +222,7 @@ impl Template {
 
     /// The fields in the order of the wire.
     #[must_use]
+    #[inline]
     pub fn fields(&self) -> &[FieldSpec] {
         &self.fields
     }
@@ -253,6 +254,7 @@ impl Template {
 
     /// The number of the first field that carries an element, in constant time.
     #[must_use]
+    #[inline]
     pub fn position(&self, element: ElementId) -> Option<usize> {
         let mut place = slot_of(element, self.slots.len());
         loop {
@@ -279,6 +281,7 @@ impl Template {
 
     /// Where a field lies in a record, if that is the same in all: its offset and length.
     #[must_use]
+    #[inline]
     pub fn fixed_place(&self, number: usize) -> Option<(usize, usize)> {
         match self.fields.get(number)?.length {
             FieldLength::Fixed(length) => {
@@ -313,6 +316,7 @@ impl Template {
     }
 
     /// Bytes that the record at the start of `bytes` takes; `None` if it is cut short.
+    #[inline]
     pub(crate) fn measure(&self, bytes: &[u8]) -> Option<usize> {
         if bytes.len() < self.min_length {
             return None;
