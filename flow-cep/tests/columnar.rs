@@ -258,6 +258,7 @@ fn watched() -> impl Strategy<Value = String> {
         Just("inside, proto, src"),
         Just("load"),
         Just("port + 1"),
+        Just("min(src, dst), max(src, dst)"),
     ];
     let aggregates = proptest::sample::subsequence(
         vec![

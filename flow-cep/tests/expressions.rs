@@ -90,6 +90,16 @@ fn batch() -> RecordBatch {
                 Some("0.0.0.0"),
             ]),
         ),
+        (
+            "peer",
+            addresses(&[
+                Some("10.0.0.1"),
+                Some("::1"),
+                Some("fe80::1"),
+                None,
+                Some("239.0.0.1"),
+            ]),
+        ),
     ];
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()
 }
@@ -183,7 +193,11 @@ fn number() -> impl Strategy<Value = String> {
             inner.clone().prop_map(|a| format!("cast({a}, int)")),
             inner.clone().prop_map(|a| format!("cast({a}, double)")),
             (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("coalesce({a}, {b})")),
-            (inner.clone(), inner).prop_map(|(a, b)| format!("max({a}, {b})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("max({a}, {b})")),
+            (inner.clone(), inner.clone(), inner.clone()).prop_map(|(a, b, c)| format!("min({a}, {b}, {c})")),
+            (inner.clone(), inner.clone())
+                .prop_map(|(a, b)| format!("case when flag then {a} when u8 > 6 then {b} end")),
+            (inner.clone(), inner).prop_map(|(a, b)| format!("case when {a} < {b} then {a} else {b} end")),
         ]
     })
 }
@@ -244,6 +258,19 @@ fn condition() -> impl Strategy<Value = String> {
             "ip in (10.0.0.1, 0.0.0.0)",
             "ip = prefix(ip, 8)",
             "is_private(ip)",
+            "is_private(peer) or is_multicast(peer)",
+            "is_multicast(ip)",
+            "ip < peer",
+            "peer >= ip",
+            "ip != peer",
+            "max(ip, peer) = ip",
+            "coalesce(flag, is_private(ip)) = true",
+            "flag != false",
+            "false = coalesce(is_multicast(ip), flag, true)",
+            "coalesce(u8, 300) in [5:256]",
+            "coalesce(u16, 0) not in (80, 443)",
+            "u8 * 1000000000 in (1705032704, 6)",
+            "u8 * 1000000000 in [0:2000000000]",
             "case when flag then u8 > 6 else dict = 'B' end",
             "current_timestamp() > 1002",
         ])

@@ -4,6 +4,7 @@
 //! over numbers, texts and addresses, arithmetic, `and`, `or`, `not`) runs column by column; what depends on nothing but one
 //! dictionary column is computed once for each of its values; the rest goes row by row through [`Expr::eval`].
 
+mod choice;
 mod compile;
 mod number;
 mod value;
@@ -22,6 +23,7 @@ use arrow_array::{
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Schema};
 
+use self::choice::{Which, coalesce_truths, compare_addresses, extreme_address};
 use self::compile::{columnar, compile};
 use self::number::{compare, doubles, ints, longs};
 pub use self::value::{BatchRow, array_of, value_at};
@@ -91,6 +93,19 @@ enum Plan {
     BitOperation(BinaryOp, Type, Box<Self>, Box<Self>),
     /// A change of numeric type.
     Convert(Type, Box<Self>),
+    /// The first that is not null, of numbers or truths.
+    Coalesce(Type, Vec<Self>),
+    /// Numbers by the first condition that is true.
+    Choose {
+        of: Type,
+        branches: Vec<(Self, Self)>,
+        otherwise: Box<Self>,
+    },
+    /// The least or the greatest of numbers; null if any is.
+    Extreme(Type, Which, Vec<Self>),
+    /// Two address columns compared, and the lower or the higher of them.
+    CompareAddresses(BinaryOp, usize, usize),
+    ExtremeAddress(Which, usize, usize),
     /// Row by row.
     Rows(Expr),
 }
@@ -268,6 +283,7 @@ impl ColumnExpr {
                 let Column { values, nulls } = doubles(&self.plan, &input);
                 Arc::new(Float64Array::new(spread(values, input.rows()), nulls))
             }
+            (&Plan::ExtremeAddress(which, left, right), _) => extreme_address(which, left, right, &input),
             (plan, of) => array_of(&rows(plan, &input, of), of),
         }
     }
@@ -528,9 +544,15 @@ fn truth(plan: &Plan, input: &Input<'_>) -> Truth {
             compare(*op, &left, &right, rows_count, |a, b| Some(a.cmp(&b)))
         }
         Plan::Dictionary { column, expr } => dictionary_truth(*column, expr, input),
-        Plan::Now | Plan::Arithmetic(..) | Plan::BitOperation(..) | Plan::Convert(..) => {
-            Truth::constant(None, rows_count)
-        }
+        Plan::Coalesce(_, parts) => coalesce_truths(parts, input),
+        Plan::CompareAddresses(op, left, right) => compare_addresses(*op, *left, *right, input),
+        Plan::Now
+        | Plan::Arithmetic(..)
+        | Plan::BitOperation(..)
+        | Plan::Convert(..)
+        | Plan::Choose { .. }
+        | Plan::Extreme(..)
+        | Plan::ExtremeAddress(..) => Truth::constant(None, rows_count),
         Plan::Rows(_) => {
             let values = rows(plan, input, &Type::Bool);
             let yes = BooleanBuffer::collect_bool(rows_count, |row| values[row].is_true());
@@ -546,11 +568,20 @@ fn nulls_of(plan: &Plan, input: &Input<'_>) -> Option<NullBuffer> {
         Plan::Constant(value) => value.is_null().then(|| NullBuffer::new_null(input.rows())),
         Plan::Column(column) => input.batch.column(*column).logical_nulls(),
         Plan::Now => None,
-        Plan::Arithmetic(_, Type::Double, ..) | Plan::Convert(Type::Double, _) => doubles(plan, input).nulls,
-        Plan::Arithmetic(_, Type::Long, ..) | Plan::BitOperation(_, Type::Long, ..) | Plan::Convert(Type::Long, _) => {
-            longs(plan, input).nulls
-        }
-        Plan::Arithmetic(..) | Plan::BitOperation(..) | Plan::Convert(..) => ints(plan, input).nulls,
+        Plan::Arithmetic(_, of, ..)
+        | Plan::BitOperation(_, of, ..)
+        | Plan::Convert(of, _)
+        | Plan::Coalesce(of @ (Type::Int | Type::Long | Type::Double), _)
+        | Plan::Choose { of, .. }
+        | Plan::Extreme(of, ..) => match of {
+            Type::Double => doubles(plan, input).nulls,
+            Type::Long => longs(plan, input).nulls,
+            _ => ints(plan, input).nulls,
+        },
+        Plan::ExtremeAddress(_, left, right) => NullBuffer::union(
+            input.batch.column(*left).logical_nulls().as_ref(),
+            input.batch.column(*right).logical_nulls().as_ref(),
+        ),
         Plan::Dictionary { column, expr } => {
             let (values, places) = by_dictionary(*column, expr, input);
             let null = |row: usize| {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use arrow_schema::{DataType, Schema};
 
+use super::choice::{Which, networks_of};
 use super::{Plan, TextTest};
-use crate::expr::{Expr, LikePattern, Network, Node, RegexpPattern};
+use crate::expr::{Expr, Function, LikePattern, Network, Node, RegexpPattern};
 use crate::syntax::ast::BinaryOp;
 use crate::value::{Type, Value};
 
@@ -87,6 +88,28 @@ pub(super) fn compile(expr: &Expr, schema: &Schema) -> Plan {
     match &expr.node {
         Node::Not(inner) => Plan::Not(child(inner)),
         Node::IsNull(inner) => Plan::IsNull(child(inner)),
+        Node::Coalesce(parts) if has_kernel(&expr.of, parts.iter()) || expr.of == Type::Bool => Plan::Coalesce(
+            expr.of.clone(),
+            parts.iter().map(|part| compile(part, schema)).collect(),
+        ),
+        Node::Case { branches, otherwise }
+            if has_kernel(
+                &expr.of,
+                &mut branches.iter().map(|(_, value)| value).chain([&**otherwise]),
+            ) =>
+        {
+            Plan::Choose {
+                of: expr.of.clone(),
+                branches: branches
+                    .iter()
+                    .map(|(condition, value)| (compile(condition, schema), compile(value, schema)))
+                    .collect(),
+                otherwise: child(otherwise),
+            }
+        }
+        Node::Call(function, arguments) => {
+            compile_call(*function, arguments, expr, schema).unwrap_or_else(|| Plan::Rows(expr.clone()))
+        }
         Node::Compare(op, left, right) => compile_compare(*op, left, right, schema).unwrap_or_else(|| {
             row_wise(expr, &[left, right])
                 .unwrap_or_else(|| Plan::Compare(*op, left.of.clone(), child(left), child(right)))
@@ -152,6 +175,20 @@ pub(super) fn compile(expr: &Expr, schema: &Schema) -> Plan {
     }
 }
 
+/// Whether values are chosen from by number: all of the type of the result, or null.
+fn has_kernel<'a>(of: &Type, mut values: impl Iterator<Item = &'a Expr>) -> bool {
+    of.is_numeric() && values.all(|value| value.of == *of || value.of == Type::Null)
+}
+
+/// An operand of whole numbers in 64 bits; what 32 bits hold is computed in these, as it may wrap.
+fn widened(operand: &Expr, schema: &Schema) -> Plan {
+    let plan = compile(operand, schema);
+    match operand.of {
+        Type::Int => Plan::Convert(Type::Long, Box::new(plan)),
+        _ => plan,
+    }
+}
+
 /// A plan by rows, for a comparison of what has no kernel.
 fn row_wise(expr: &Expr, sides: &[&Expr]) -> Option<Plan> {
     let null_safe = matches!(expr.node, Node::Compare(BinaryOp::Is | BinaryOp::IsNot, ..));
@@ -176,8 +213,60 @@ pub(super) const fn mirrored(op: BinaryOp) -> BinaryOp {
     }
 }
 
-/// A comparison of a column with a constant.
+/// A function that chooses among its arguments, or tells in which networks an address is.
+fn compile_call(function: Function, arguments: &[Expr], expr: &Expr, schema: &Schema) -> Option<Plan> {
+    if let (Some(networks), [address]) = (networks_of(function), arguments) {
+        return Some(Plan::Address {
+            column: address_column(address, schema)?,
+            networks: networks.into(),
+            inverted: false,
+        });
+    }
+    let which = match function {
+        Function::Min => Which::Least,
+        Function::Max => Which::Greatest,
+        _ => return None,
+    };
+    if has_kernel(&expr.of, arguments.iter()) {
+        let parts = arguments.iter().map(|argument| compile(argument, schema)).collect();
+        return Some(Plan::Extreme(expr.of.clone(), which, parts));
+    }
+    let [left, right] = arguments else { return None };
+    Some(Plan::ExtremeAddress(
+        which,
+        address_column(left, schema)?,
+        address_column(right, schema)?,
+    ))
+}
+
+fn address_column(expr: &Expr, schema: &Schema) -> Option<usize> {
+    match &expr.node {
+        Node::Column { column, .. } if *schema.field(*column).data_type() == DataType::FixedSizeBinary(16) => {
+            Some(*column)
+        }
+        _ => None,
+    }
+}
+
+/// A comparison of a column with a constant, of two addresses, or of a truth with a constant.
 fn compile_compare(op: BinaryOp, left: &Expr, right: &Expr, schema: &Schema) -> Option<Plan> {
+    let ordinary = !matches!(op, BinaryOp::Is | BinaryOp::IsNot);
+    if let (true, Some(left), Some(right)) = (ordinary, address_column(left, schema), address_column(right, schema)) {
+        return Some(Plan::CompareAddresses(op, left, right));
+    }
+    let truth = match (literal(left), literal(right)) {
+        (None, Some(Value::Bool(value))) => Some((left, *value)),
+        (Some(Value::Bool(value)), None) => Some((right, *value)),
+        _ => None,
+    };
+    if let Some((condition, value)) = truth
+        && matches!(op, BinaryOp::Equal | BinaryOp::NotEqual)
+        && condition.of == Type::Bool
+    {
+        let plan = compile(condition, schema);
+        let same = (op == BinaryOp::Equal) == value;
+        return Some(if same { plan } else { Plan::Not(Box::new(plan)) });
+    }
     let (column, op, value) = match (literal(left), literal(right)) {
         (None, Some(value)) => (left, op, value),
         (Some(value), None) => (right, mirrored(op), value),
@@ -238,21 +327,39 @@ fn compile_range(
     inverted: bool,
     schema: &Schema,
 ) -> Option<Plan> {
-    let column = whole_column(operand, schema)?;
     let (low, high) = (literal(low)?.as_long()?, literal(high)?.as_long()?);
     // Whichever end is lower; the brackets keep their places, as in Esper.
     let (low, high) = if low > high { (high, low) } else { (low, high) };
     let low = if low_in { low } else { low.checked_add(1)? };
     let high = if high_in { high } else { high.checked_sub(1)? };
-    // A range of null is false, not unknown, and `not in` it too: said by a conjunction with a null test.
-    let test = Plan::Range {
-        column,
-        low,
-        high,
-        inverted,
+    let (value, test) = match whole_column(operand, schema) {
+        Some(column) => (
+            Plan::Column(column),
+            Plan::Range {
+                column,
+                low,
+                high,
+                inverted,
+            },
+        ),
+        None if operand.of.is_integer() => {
+            let value = widened(operand, schema);
+            let bound = |op: BinaryOp, bound: i64| {
+                let (value, bound) = (Box::new(value.clone()), Box::new(Plan::Constant(Value::Long(bound))));
+                Plan::Compare(op, Type::Long, value, bound)
+            };
+            let inside = Plan::And(vec![
+                bound(BinaryOp::GreaterOrEqual, low),
+                bound(BinaryOp::LessOrEqual, high),
+            ]);
+            let test = if inverted { Plan::Not(Box::new(inside)) } else { inside };
+            (value, test)
+        }
+        None => return None,
     };
+    // A range of null is false, not unknown, and `not in` it too: said by a conjunction with a null test.
     Some(Plan::And(vec![
-        Plan::Not(Box::new(Plan::IsNull(Box::new(Plan::Column(column))))),
+        Plan::Not(Box::new(Plan::IsNull(Box::new(value)))),
         test,
     ]))
 }
@@ -285,7 +392,7 @@ fn compile_list(operand: &Expr, list: &[Expr], inverted: bool, schema: &Schema) 
             });
         }
         return Some(Plan::LongSet {
-            operand: Box::new(compile(operand, schema)),
+            operand: Box::new(widened(operand, schema)),
             set: longs.into(),
             inverted,
         });

@@ -11,6 +11,7 @@ use arrow_array::types::{
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, NullBuffer};
 use arrow_schema::DataType;
 
+use super::choice::{Which, choose, coalesce};
 use super::compile::mirrored;
 use super::{Column, Input, Numbers, Plan, Truth, pack, rows};
 use crate::expr::row::holds;
@@ -86,6 +87,22 @@ fn unknown<T: ArrowNativeType>(rows: usize) -> Column<T> {
         values: Numbers::One(T::default()),
         nulls: Some(NullBuffer::new_null(rows)),
     }
+}
+
+/// The least or the greatest of several, the first of equals for the least and the last for the greatest.
+fn extreme<T: ArrowNativeType>(
+    which: Which,
+    parts: impl Iterator<Item = Column<T>>,
+    order: impl Fn(&T, &T) -> Ordering + Copy,
+    input: &Input<'_>,
+) -> Column<T> {
+    let better = |left: T, right: T| match (which, order(&right, &left)) {
+        (Which::Least, Ordering::Less) | (Which::Greatest, Ordering::Greater | Ordering::Equal) => right,
+        _ => left,
+    };
+    parts
+        .reduce(|left, right| combine(left, right, better))
+        .unwrap_or_else(|| unknown(input.rows()))
 }
 
 /// A remainder: null by zero.
@@ -178,6 +195,11 @@ pub(super) fn ints(plan: &Plan, input: &Input<'_>) -> Column<i32> {
             Type::Long => narrowed(plan, input, longs, |value| value as i32),
             _ => narrowed(plan, input, ints, |value| value),
         },
+        Plan::Coalesce(_, parts) => coalesce(parts.iter().map(|part| ints(part, input)), input.rows()),
+        Plan::Choose {
+            branches, otherwise, ..
+        } => choose(branches, otherwise, input, ints),
+        Plan::Extreme(_, which, parts) => extreme(*which, parts.iter().map(|part| ints(part, input)), i32::cmp, input),
         _ => by_rows(plan, input, |value| match value {
             Value::Int(value) => Some(*value),
             _ => None,
@@ -257,6 +279,11 @@ pub(super) fn longs(plan: &Plan, input: &Input<'_>) -> Column<i64> {
             Type::Int => narrowed(plan, input, ints, i64::from),
             _ => narrowed(plan, input, longs, |value| value),
         },
+        Plan::Coalesce(_, parts) => coalesce(parts.iter().map(|part| longs(part, input)), input.rows()),
+        Plan::Choose {
+            branches, otherwise, ..
+        } => choose(branches, otherwise, input, longs),
+        Plan::Extreme(_, which, parts) => extreme(*which, parts.iter().map(|part| longs(part, input)), i64::cmp, input),
         _ => by_rows(plan, input, Value::as_long),
     }
 }
@@ -310,6 +337,16 @@ pub(super) fn doubles(plan: &Plan, input: &Input<'_>) -> Column<f64> {
             Type::Long => narrowed(plan, input, longs, |value| value as f64),
             _ => narrowed(plan, input, doubles, |value| value),
         },
+        Plan::Coalesce(_, parts) => coalesce(parts.iter().map(|part| doubles(part, input)), input.rows()),
+        Plan::Choose {
+            branches, otherwise, ..
+        } => choose(branches, otherwise, input, doubles),
+        Plan::Extreme(_, which, parts) => extreme(
+            *which,
+            parts.iter().map(|part| doubles(part, input)),
+            |left: &f64, right: &f64| (left + 0.0).total_cmp(&(right + 0.0)),
+            input,
+        ),
         _ => by_rows(plan, input, Value::as_double),
     }
 }
@@ -325,7 +362,12 @@ fn source_type(plan: &Plan, input: &Input<'_>) -> Type {
             crate::event_type::type_of(input.batch.column(*column).data_type()).unwrap_or(Type::Null)
         }
         Plan::Now => Type::Long,
-        Plan::Arithmetic(_, of, ..) | Plan::BitOperation(_, of, ..) | Plan::Convert(of, _) => of.clone(),
+        Plan::Arithmetic(_, of, ..)
+        | Plan::BitOperation(_, of, ..)
+        | Plan::Convert(of, _)
+        | Plan::Coalesce(of, _)
+        | Plan::Choose { of, .. }
+        | Plan::Extreme(of, ..) => of.clone(),
         Plan::Dictionary { expr, .. } | Plan::Rows(expr) => expr.of.clone(),
         _ => Type::Null,
     }
