@@ -14,9 +14,9 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
 use serde::{Deserialize, Serialize};
 
-use crate::column::{Columns, Sieve, Sifted};
+use crate::column::{Columns, Emission, Sieve, Sifted};
 use crate::event_type::EventType;
-use crate::plan::{Action, Catalog, CatalogId, OnActionPlan, StatementPlan};
+use crate::plan::{Action, Catalog, CatalogId, InsertPlan, InsertTarget, OnActionPlan, StatementPlan};
 use crate::row::decode::{Column, Texts};
 use crate::row::runtime::Runtime;
 use crate::value::{Type, Value};
@@ -193,8 +193,12 @@ pub struct Engine {
     by_row: Vec<usize>,
     /// By event type, what the statements that run by row ask of its rows.
     sieves: Vec<Sieve>,
-    /// The statements that run by column.
+    /// The statements that run by column, and what they gave that is yet to be delivered.
     columns: Columns,
+    emitted: VecDeque<Emission>,
+    /// By statement, what those that run by column insert, and the events that those that run by row have yet to see.
+    inserts: Vec<Option<InsertPlan>>,
+    inserted: VecDeque<Inserted>,
     texts: Texts,
     output: VecDeque<Delivery>,
 }
@@ -206,6 +210,16 @@ impl fmt::Debug for Engine {
             .field("now_ms", &self.runtime.now_ms())
             .finish_non_exhaustive()
     }
+}
+
+/// Events that a statement by column has inserted.
+#[derive(Debug)]
+struct Inserted {
+    time_ms: i64,
+    /// The row of the batch after which they come; none if a timer brought them.
+    row: Option<usize>,
+    event_type: CatalogId,
+    events: Vec<Vec<Value>>,
 }
 
 /// The version of the checkpoint's format.
@@ -236,8 +250,8 @@ fn row_type(plan: &StatementPlan, catalog: &Catalog) -> Arc<EventType> {
                     .collect();
                 Arc::new(EventType::from_columns(plan.name.clone(), &columns))
             }
-            (_, Some(crate::plan::InsertTarget::Window(window))) => catalog.windows[window].event_type.clone(),
-            (_, Some(crate::plan::InsertTarget::Table(table))) => catalog.tables[table].event_type.clone(),
+            (_, Some(InsertTarget::Window(window))) => catalog.windows[window].event_type.clone(),
+            (_, Some(InsertTarget::Table(table))) => catalog.tables[table].event_type.clone(),
             _ => nothing(),
         },
         Action::CreateTable(_) | Action::CreateContext(_) | Action::CreateVariable(_) | Action::CreateSchema(_) => {
@@ -277,6 +291,12 @@ impl Engine {
             Execution::Mixed => Columns::new(&catalog, statements, start_ms, &limits),
             Execution::ByRow => Columns::default(),
         };
+        let inserts = (0..statements.len())
+            .map(|number| match &statements[number].action {
+                Action::Select(select) if columns.runs(number) => select.insert.clone(),
+                _ => None,
+            })
+            .collect();
         let by_row: Vec<usize> = (0..statements.len()).filter(|&number| !columns.runs(number)).collect();
         let rest: Vec<StatementPlan> = by_row.iter().map(|&number| statements[number].clone()).collect();
         let sieve = |(id, of): (CatalogId, &Arc<EventType>)| Sieve::new(id, of.schema(), &rest);
@@ -286,6 +306,9 @@ impl Engine {
             runtime: Runtime::new(catalog.clone(), &rest, start_ms, limits),
             by_row,
             columns,
+            emitted: VecDeque::new(),
+            inserts,
+            inserted: VecDeque::new(),
             catalog,
             deployed,
             texts: Texts::default(),
@@ -327,6 +350,7 @@ impl Engine {
         check(of, batch)?;
         let times = engine_times(batch.column(time), self.runtime.now_ms());
         self.columns.push(id, batch, &times);
+        self.take_emissions();
         self.push_rows(id, batch, &times);
         self.collect();
         Ok(())
@@ -335,7 +359,7 @@ impl Engine {
     fn push_rows(&mut self, event_type: CatalogId, batch: &RecordBatch, times: &[i64]) {
         if !self.runtime.listens(event_type) {
             if let Some(&last) = times.last() {
-                self.runtime.advance(last);
+                self.advance_rows(last);
             }
             return;
         }
@@ -357,11 +381,68 @@ impl Engine {
             None => (0..times.len()).for_each(|row| self.push_row(event_type, times[row], &columns, row, &sifted)),
         }
         if let Some(&last) = times.last() {
-            self.runtime.advance(last.max(self.runtime.now_ms()));
+            self.advance_rows(last);
         }
     }
 
+    /// Notes what the statements by column gave, and what of it they insert.
+    fn take_emissions(&mut self) {
+        let emissions = self.columns.take();
+        let before = self.inserted.len();
+        for emission in &emissions {
+            let (Some(insert), Some(rows)) = (&self.inserts[emission.statement], &emission.rows) else {
+                continue;
+            };
+            let InsertTarget::Events(event_type) = insert.target else {
+                continue;
+            };
+            if !self.runtime.listens(event_type) {
+                continue;
+            }
+            let event = |values: Vec<Value>| -> Vec<Value> {
+                let value = |column: &Option<usize>| column.and_then(|column| values.get(column).cloned());
+                insert
+                    .mapping
+                    .iter()
+                    .map(|column| value(column).unwrap_or_default())
+                    .collect()
+            };
+            self.inserted.push_back(Inserted {
+                time_ms: emission.time_ms,
+                row: emission.row,
+                event_type,
+                events: (0..rows.len()).map(|row| event(rows.values(row))).collect(),
+            });
+        }
+        // What timers bring comes before the rows of the same time, as no row comes before the first.
+        self.inserted.make_contiguous()[before..].sort_by_key(|inserted| (inserted.time_ms, inserted.row));
+        self.emitted.extend(emissions);
+    }
+
+    /// Lets the statements by row see what was inserted at or before a time, and before a row of that time if one is told.
+    fn insert_before(&mut self, time_ms: i64, row: Option<usize>) {
+        let due = |inserted: &Inserted| {
+            inserted.time_ms < time_ms || inserted.time_ms == time_ms && (row.is_none() || inserted.row < row)
+        };
+        while self.inserted.front().is_some_and(due) {
+            let Some(inserted) = self.inserted.pop_front() else {
+                return;
+            };
+            self.runtime.advance(inserted.time_ms);
+            self.runtime.insert_events(inserted.event_type, inserted.events);
+        }
+    }
+
+    /// Moves the clock of the statements by row, with what is inserted on the way.
+    fn advance_rows(&mut self, to_ms: i64) {
+        self.insert_before(to_ms, None);
+        self.runtime.advance(to_ms.max(self.runtime.now_ms()));
+    }
+
     fn push_row(&mut self, event_type: CatalogId, time: i64, columns: &[Column<'_>], row: usize, sifted: &Sifted) {
+        if !self.inserted.is_empty() {
+            self.insert_before(time, Some(row));
+        }
         if time > self.runtime.now_ms() {
             self.runtime.advance(time);
         }
@@ -378,7 +459,8 @@ impl Engine {
     pub fn advance(&mut self, to_ms: i64) {
         let to_ms = to_ms.max(self.runtime.now_ms());
         self.columns.advance(to_ms);
-        self.runtime.advance(to_ms);
+        self.take_emissions();
+        self.advance_rows(to_ms);
         self.collect();
     }
 
@@ -394,11 +476,13 @@ impl Engine {
 
     /// Brings the results of both runtimes into the order of time.
     fn collect(&mut self) {
-        let mut by_column = self.columns.take().into_iter().peekable();
         loop {
             let by_row = self.runtime.next_delivery();
             let until = by_row.as_ref().map_or(i64::MAX, |delivery| delivery.time_ms);
-            while let Some(emission) = by_column.next_if(|emission| emission.time_ms <= until) {
+            while self.emitted.front().is_some_and(|emission| emission.time_ms <= until) {
+                let Some(emission) = self.emitted.pop_front() else {
+                    break;
+                };
                 let new = emission.rows.unwrap_or_else(Rows::none);
                 self.deliver(emission.statement, emission.time_ms, new, Rows::none());
             }
@@ -510,6 +594,8 @@ impl Engine {
             deployed.deliveries = deliveries;
         }
         self.output.clear();
+        self.emitted.clear();
+        self.inserted.clear();
         Ok(())
     }
 }

@@ -465,6 +465,104 @@ proptest! {
     }
 }
 
+/// Statements of which one inserts what the others read, in an order that is told: groups without one are a set.
+fn chained() -> impl Strategy<Value = Vec<String>> {
+    let first = prop_oneof![
+        Just(
+            "from Flow(proto = 6)#time(3 sec) group by src having count(*) > 1 output snapshot every 2 sec order by src"
+        ),
+        Just("from Flow#time_batch(1 sec) group by src order by src desc"),
+        Just("from Flow group by src output snapshot every 1 sec order by count(*) desc, src limit 3"),
+    ];
+    let then = prop_oneof![
+        Just(
+            "select src, count(*) as n, max(total) as most from Busy#time(2 sec) group by src output first every 3 sec"
+        ),
+        Just("select src, n, total from Busy(n > 1)"),
+        Just(
+            "select b.src as src, b.n as n, c.n as m from pattern [every b=Busy -> c=Busy(src = b.src) where timer:within(3 sec)]"
+        ),
+        Just("select f.src as src, f.bytes as bytes, (select sum(n) from Busy#time(3 sec)) as n from Flow as f"),
+    ];
+    (first, proptest::collection::vec(then, 1..3)).prop_map(|(first, then)| {
+        std::iter::once(format!(
+            "insert into Busy select src, count(*) as n, sum(bytes) as total {first}"
+        ))
+        .chain(then.into_iter().map(str::to_owned))
+        .collect()
+    })
+}
+
+/// Statements over events that others pass on, and over pairs of these.
+fn paired() -> impl Strategy<Value = Vec<String>> {
+    let call = prop_oneof![
+        Just("insert into Call select time as at, src, dst, port, bytes, load, inside from Flow(proto = 6)"),
+        Just(
+            "insert into Call select time as at, src, dst, port + 1 as port, bytes, load / 2 as load, inside from Flow where bytes > 5"
+        ),
+    ];
+    let gap = prop_oneof![
+        Just("from pattern [every a=Call -> b=Call(src = a.src) where timer:within(3 sec)]"),
+        Just(
+            "from pattern [every a=Call -> b=Call(src = a.src, dst = a.dst) where timer:within(500 msec)] where b.bytes > a.bytes"
+        ),
+        Just(
+            "from pattern [every a=Call(inside = true) -> b=Call(src = a.src) where timer:within(2 sec)] where b.at - a.at >= 100 or a.load is null"
+        ),
+        Just(
+            "from pattern [every a=Call(bytes > 9, inside = true) -> b=Call(bytes > 9, dst = a.dst, port = a.port) where timer:within(10 sec)]"
+        ),
+        Just("from pattern [every a=Call(bytes < 30) -> b=Call(bytes > 9, src = a.src) where timer:within(10 sec)]"),
+    ];
+    let then = prop_oneof![
+        Just("select src, count(*) as n, max(more) as most from Gap#time(2 sec) group by src output first every 3 sec"),
+        Just(
+            "select f.src as src, f.bytes as bytes, (select sum(more) from Gap#time(3 sec)) as n from Flow(proto = 6) as f"
+        ),
+        Just(
+            "select f.src as src, (select count(*) from Call#time(2 sec) as c where c.src = f.src) as n from Flow as f"
+        ),
+        Just(
+            "select a.port as p, b.port as q, b.time - a.time as ms, b.probe as probe from pattern [every a=Flow(inside = true) -> b=Flow(src = a.src) where timer:within(1 sec)] where b.time - a.time >= 100"
+        ),
+        Just("select at, port from Call(bytes > 20)"),
+        Just(
+            "select c.src as src, g.ms as ms from pattern [every c=Call -> g=Gap(src = c.src) where timer:within(1 sec)]"
+        ),
+    ];
+    (call, gap, proptest::collection::vec(then, 1..3)).prop_map(|(call, gap, then)| {
+        let gap = format!(
+            "insert into Gap select a.src as src, b.dst as dst, b.at - a.at as ms, b.bytes - a.bytes as more, a.load as load, a.inside as inside {gap}"
+        );
+        let then = then.into_iter().map(str::to_owned);
+        [call.to_owned(), gap].into_iter().chain(then).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn pairs_and_what_is_passed_on_by_column_are_those_by_row(
+        statements in paired(),
+        rows in proptest::collection::vec(row(), 1..120),
+        cuts in proptest::collection::vec(any::<usize>(), 0..6),
+        checkpoint in 0_usize..6,
+    ) {
+        check(&statements, &rows, &cuts, checkpoint)?;
+    }
+
+    #[test]
+    fn what_is_inserted_by_column_is_read_as_if_it_were_by_row(
+        statements in chained(),
+        rows in proptest::collection::vec(row(), 1..120),
+        cuts in proptest::collection::vec(any::<usize>(), 0..6),
+        checkpoint in 0_usize..6,
+    ) {
+        check(&statements, &rows, &cuts, checkpoint)?;
+    }
+}
+
 #[test]
 fn damaged_checkpoints_are_refused() {
     let statements = vec![

@@ -92,13 +92,7 @@ fn batch() -> RecordBatch {
         ),
         (
             "peer",
-            addresses(&[
-                Some("10.0.0.1"),
-                Some("::1"),
-                Some("fe80::1"),
-                None,
-                Some("239.0.0.1"),
-            ]),
+            addresses(&[Some("10.0.0.1"), Some("::1"), Some("fe80::1"), None, Some("239.0.0.1")]),
         ),
     ];
     RecordBatch::try_from_iter_with_nullable(columns.into_iter().map(|(name, array)| (name, array, true))).unwrap()

@@ -1,29 +1,50 @@
 //! Which planned statements have a columnar form, and what it is.
 
+mod succession;
+
 use std::sync::Arc;
 
 use arrow_schema::Schema;
 
 use super::keys::can_be_key;
-use super::query::{Aggregate, Body, Function, Output, Query, Window};
+use super::query::{Aggregate, Body, Function, Output, Passing, Query, Successive, Window};
 use super::scalar::{Scalar, rewrite};
 use crate::expr::{self, AggregateFunction, Expr, Node};
-use crate::plan::{Action, CatalogId, OutputMoment, ResultKind, SelectPlan, SourcePlan, StatementPlan, WindowPlan};
+use crate::plan::{
+    Action, Catalog, CatalogId, InsertPlan, InsertTarget, OutputMoment, ResultKind, SelectPlan, SourcePlan,
+    StatementPlan, WindowPlan,
+};
 use crate::syntax::ast::{OutputKind, StreamSelector};
 use crate::value::{Type, Value};
 
-/// The event type that a statement reads and its columnar form; none if only the row runtime runs it.
-pub(crate) fn compile(
-    statement: &StatementPlan,
-    schema: impl Fn(CatalogId) -> Arc<Schema>,
-) -> Option<(CatalogId, Query)> {
+/// A statement in one of the columnar forms.
+#[derive(Debug)]
+pub(crate) enum Form {
+    Query(Box<Query>),
+    Passing(Passing),
+    Successive(Box<Successive>),
+}
+
+/// The event type that one of the statements reads and its columnar form; none if only the row runtime runs it.
+pub(crate) fn form(statement: &StatementPlan, catalog: &Catalog, plans: &[StatementPlan]) -> Option<(CatalogId, Form)> {
+    let schema = |event_type: CatalogId| Arc::clone(catalog.event_types[event_type].schema());
+    if let Some((event_type, query)) = compile(statement, schema) {
+        return Some((event_type, Form::Query(Box::new(query))));
+    }
+    if let Some((event_type, passing)) = succession::passing(statement) {
+        return Some((event_type, Form::Passing(passing)));
+    }
+    succession::successive(statement, catalog, plans)
+        .map(|(event_type, successive)| (event_type, Form::Successive(Box::new(successive))))
+}
+
+fn compile(statement: &StatementPlan, schema: impl Fn(CatalogId) -> Arc<Schema>) -> Option<(CatalogId, Query)> {
     let Action::Select(select) = &statement.action else {
         return None;
     };
     let plain = statement.context.is_none()
         && select.match_recognize.is_none()
         && select.subqueries.is_empty()
-        && select.insert.is_none()
         && select.into_table.is_none()
         && !select.distinct
         && select.selector == StreamSelector::Insert;
@@ -36,6 +57,9 @@ pub(crate) fn compile(
     }
     let window = window(stream.window.as_ref())?;
     let output = output(select, window)?;
+    if !select.insert.as_ref().is_none_or(|insert| may_insert(insert, output)) {
+        return None;
+    }
     let mut filter: Vec<Scalar> = source.conditions.iter().map(Scalar::new).collect::<Option<_>>()?;
     if let Some(condition) = &select.condition {
         // A batch counts its time from rows that `where` drops, too; elsewhere it makes no difference which side of the
@@ -102,6 +126,13 @@ fn output(select: &SelectPlan, window: Window) -> Option<Output> {
         (OutputKind::First, &OutputMoment::EveryMs(every_ms), Window::Time { .. }) => Some(Output::First { every_ms }),
         _ => None,
     }
+}
+
+/// Whether what is inserted comes at instants of its own, and not between the rows of a stream.
+fn may_insert(insert: &InsertPlan, output: Output) -> bool {
+    !output.is_watched()
+        && insert.selector == StreamSelector::Insert
+        && matches!(insert.target, InsertTarget::Events(_))
 }
 
 type Ordered = Vec<(Scalar, bool)>;

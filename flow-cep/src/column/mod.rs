@@ -23,6 +23,7 @@ mod runtime;
 mod scalar;
 mod sieve;
 mod state;
+mod succession;
 mod text;
 mod view;
 mod watch;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 use arrow_array::RecordBatch;
 
+use compile::Form;
 pub(crate) use runtime::Emission;
 use runtime::Runtime;
 pub(crate) use sieve::{Sieve, Sifted};
@@ -61,7 +63,7 @@ impl Columns {
         let fed = |event_type: CatalogId| plans.iter().any(|plan| inserts_into(plan, event_type));
         for (number, plan) in plans.iter().enumerate() {
             let schema = |event_type: CatalogId| Arc::clone(catalog.event_types[event_type].schema());
-            let Some((event_type, query)) = compile::compile(plan, schema) else {
+            let Some((event_type, form)) = compile::form(plan, catalog, plans) else {
                 continue;
             };
             if catalog.event_types[event_type].time_column().is_none() || fed(event_type) {
@@ -80,7 +82,12 @@ impl Columns {
                 });
                 columns.streams.len() - 1
             });
-            columns.streams[at].runtime.add(&query, now_ms);
+            let runtime = &mut columns.streams[at].runtime;
+            match form {
+                Form::Query(query) => runtime.add(&query, now_ms),
+                Form::Passing(passing) => runtime.add_passing(&passing),
+                Form::Successive(successive) => runtime.add_successive(&successive),
+            };
             columns.streams[at].statements.push(number);
         }
         columns
@@ -173,6 +180,12 @@ impl Columns {
         }
         Ok(())
     }
+}
+
+/// Whether a statement by itself is of a shape that runs here.
+pub(crate) fn has_form(plan: &StatementPlan, catalog: &Catalog) -> bool {
+    compile::form(plan, catalog, std::slice::from_ref(plan))
+        .is_some_and(|(event_type, _)| catalog.event_types[event_type].time_column().is_some())
 }
 
 /// Whether a statement makes rows of an event type.

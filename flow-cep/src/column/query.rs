@@ -37,6 +37,36 @@ pub(crate) enum Window {
     Whole,
 }
 
+/// A statement that passes events on as they come.
+#[derive(Debug, Clone)]
+pub(crate) struct Passing {
+    /// Conditions that an event must meet, all of them.
+    pub(crate) filter: Vec<Scalar>,
+    /// Over the columns of the event.
+    pub(crate) select: Vec<Scalar>,
+    /// Columns of the delivered rows.
+    pub(crate) schema: SchemaRef,
+}
+
+/// A statement over pairs of an event and the next of its key.
+#[derive(Debug, Clone)]
+pub(crate) struct Successive {
+    /// Conditions on the earlier event; those on the later are among them.
+    pub(crate) earlier_filter: Vec<Scalar>,
+    pub(crate) later_filter: Vec<Scalar>,
+    /// What both have in common; null has nothing in common with null.
+    pub(crate) keys: Vec<Scalar>,
+    /// The later comes before so much time has passed.
+    pub(crate) within_ms: i64,
+    /// What is read of the earlier event, numbers or truths, and of the later, over its columns.
+    pub(crate) earlier: Vec<Scalar>,
+    pub(crate) later: Vec<Scalar>,
+    /// Over the columns of `earlier`, then those of `later`.
+    pub(crate) condition: Option<Scalar>,
+    pub(crate) select: Vec<Scalar>,
+    pub(crate) schema: SchemaRef,
+}
+
 /// When rows are delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Output {

@@ -1,5 +1,6 @@
 //! All columnar statements of one stream, side by side over the same slices.
 
+mod pairing;
 mod watching;
 
 use std::sync::Arc;
@@ -16,8 +17,10 @@ use super::numbers::Numbers;
 use super::pick::RowOutput;
 use super::query::{Body, Function, Output, Query, Window};
 use super::scalar::{Compiled, Scalar};
+use super::succession::Succession;
 use super::view::{Keeping, View};
 use super::watch::{Given, Groups, Watch};
+use pairing::Passed;
 use watching::Watched;
 
 use crate::engine::Rows as Delivered;
@@ -32,6 +35,8 @@ pub(crate) struct Emission {
     /// Position of the statement in the order of [`Runtime::add`].
     pub(crate) statement: usize,
     pub(crate) time_ms: i64,
+    /// The row of the batch that brought it; none if a timer did, or if nothing depends on it.
+    pub(crate) row: Option<usize>,
     pub(crate) rows: Option<Delivered>,
 }
 
@@ -170,6 +175,8 @@ pub(crate) struct Runtime {
     number_users: Vec<Vec<usize>>,
     pub(crate) runners: Vec<Runner>,
     pub(crate) watches: Vec<Watch>,
+    pub(crate) successions: Vec<Succession>,
+    passed: Vec<Passed>,
     window_rows: usize,
     statements: usize,
     emissions: Vec<Emission>,
@@ -188,6 +195,8 @@ impl Runtime {
             number_users: Vec::new(),
             runners: Vec::new(),
             watches: Vec::new(),
+            successions: Vec::new(),
+            passed: Vec::new(),
             window_rows,
             statements: 0,
             emissions: Vec::new(),
@@ -427,6 +436,13 @@ impl Runtime {
                 number_users[number].push(runner.filter);
             }
         }
+        for succession in &self.successions {
+            let mut user = |key: KeyId| key_users[key].push(succession.filters.1);
+            self.keys.closure(succession.key, &mut user);
+            for &(number, _) in &succession.earlier {
+                number_users[number].push(succession.filters.1);
+            }
+        }
         for watch in &self.watches {
             let keys = watch.groups.iter().map(Groups::key);
             for key in keys.chain(watch.log.atoms()) {
@@ -452,12 +468,13 @@ impl Runtime {
         let mut from = 0;
         while from < times.len() {
             let length = SLICE_ROWS.min(times.len() - from);
-            self.push_slice(&batch.slice(from, length), &times[from..from + length]);
+            self.push_slice(&batch.slice(from, length), &times[from..from + length], from);
             from += length;
         }
     }
 
-    fn push_slice(&mut self, slice: &RecordBatch, times: &[i64]) {
+    /// Takes rows that lie in their batch from `offset` on.
+    fn push_slice(&mut self, slice: &RecordBatch, times: &[i64], offset: usize) {
         let length = times.len();
         self.inputs.arrays.fill(None);
         self.inputs.masks.fill(None);
@@ -513,6 +530,7 @@ impl Runtime {
             }
         }
         self.run_watches(times, times[length - 1]);
+        self.run_pairs(slice, times, offset);
         self.keys.sweep();
     }
 
@@ -555,6 +573,10 @@ impl Runtime {
             if let Some(client) = runner.rows.iter().find(|client| client.statement == statement) {
                 return (client.output.len(), 0);
             }
+        }
+        let mut successions = self.successions.iter();
+        if let Some(succession) = successions.find(|succession| succession.statement == statement) {
+            return (0, succession.len());
         }
         for watch in &self.watches {
             let mut groups = watch.groups.iter();
@@ -697,6 +719,7 @@ impl Runner {
                 emissions.push(Emission {
                     statement: client.statement,
                     time_ms: due_ms,
+                    row: None,
                     rows: rows.map(Delivered::Columns),
                 });
             }
@@ -728,6 +751,7 @@ impl Runner {
                 emissions.push(Emission {
                     statement: client.statement,
                     time_ms: due_ms,
+                    row: None,
                     rows: rows.map(Delivered::Columns),
                 });
             }
@@ -738,6 +762,7 @@ impl Runner {
                 emissions.push(Emission {
                     statement: client.statement,
                     time_ms: due_ms,
+                    row: None,
                     rows: rows.map(Delivered::Columns),
                 });
             }

@@ -8,15 +8,33 @@ use arrow_buffer::BooleanBuffer;
 use arrow_schema::Schema;
 
 use super::scalar::{Compiled, Scalar};
-use crate::plan::{Action, CatalogId, FilterPlan, PatternNode, SelectPlan, SourcePlan, StatementPlan};
+use crate::plan::{
+    Action, CatalogId, FilterPlan, PatternNode, SelectPlan, SourcePlan, StatementPlan, StreamPlan, WindowPlan,
+};
+
+/// For how long a filter matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    End,
+    /// Until a row has met it: a window of the first row takes no other.
+    FirstRow,
+    Past,
+}
+
+/// Conditions of which all must hold.
+#[derive(Debug)]
+struct Demand {
+    conditions: Vec<usize>,
+    until: Until,
+}
 
 /// The filters of statements over one event type.
 #[derive(Debug)]
 pub(crate) struct Sieve {
     scalars: Vec<Scalar>,
     compiled: Vec<Compiled>,
-    /// By statement its filters, each as conditions of which all must hold; none for statements that see every row.
-    statements: Vec<Option<Vec<Vec<usize>>>>,
+    /// By statement its filters; none for statements that see every row.
+    statements: Vec<Option<Vec<Demand>>>,
 }
 
 /// What of a batch matters to whom.
@@ -38,13 +56,15 @@ impl Sieve {
             let filters = match &plan.action {
                 Action::Select(select) if plan.context.is_none() => {
                     let filters = filters(select).into_iter();
-                    let known = filters.filter(|filter| filter.event_type == event_type);
-                    Some(known.map(|filter| sieve.conditions(filter, schema)).collect())
+                    let known = filters.filter(|(filter, _)| filter.event_type == event_type);
+                    let demand = |(filter, until): (&FilterPlan, Until)| Demand {
+                        conditions: sieve.conditions(filter, schema),
+                        until,
+                    };
+                    Some(known.map(demand).collect())
                 }
                 _ => None,
             };
-            // A filter without conditions of its own lets every row through.
-            let filters = filters.filter(|filters: &Vec<Vec<usize>>| filters.iter().all(|filter| !filter.is_empty()));
             sieve.statements.push(filters);
         }
         sieve
@@ -67,7 +87,7 @@ impl Sieve {
     }
 
     /// Tells which rows of a batch matter to which statement.
-    pub(crate) fn sift(&self, batch: &RecordBatch, times: &[i64]) -> Sifted {
+    pub(crate) fn sift(&mut self, batch: &RecordBatch, times: &[i64]) -> Sifted {
         let mut masks: Vec<Option<BooleanBuffer>> = vec![None; self.compiled.len()];
         let mut all_of = |conditions: &[usize]| {
             let mut met: Option<BooleanBuffer> = None;
@@ -84,14 +104,27 @@ impl Sieve {
             }
             met.unwrap_or_else(|| BooleanBuffer::new_set(batch.num_rows()))
         };
-        let mut sift = |filters: &Vec<Vec<usize>>| {
-            let masks = filters.iter().map(|filter| all_of(filter));
-            let any = masks.reduce(|some, others| &some | &others);
-            any.unwrap_or_else(|| BooleanBuffer::new_unset(batch.num_rows()))
+        let mut sift = |demands: &mut Vec<Demand>| {
+            let mut any: Option<BooleanBuffer> = None;
+            for demand in demands.iter_mut().filter(|demand| demand.until != Until::Past) {
+                // A filter without conditions of its own lets every row through.
+                if demand.conditions.is_empty() && demand.until == Until::End {
+                    return None;
+                }
+                let mask = all_of(&demand.conditions);
+                if demand.until == Until::FirstRow && mask.count_set_bits() > 0 {
+                    demand.until = Until::Past;
+                }
+                any = Some(match any {
+                    Some(any) => &any | &mask,
+                    None => mask,
+                });
+            }
+            Some(any.unwrap_or_else(|| BooleanBuffer::new_unset(batch.num_rows())))
         };
-        let statements = self.statements.iter().map(|filters| filters.as_ref().map(&mut sift));
+        let statements = self.statements.iter_mut();
         Sifted {
-            statements: statements.collect(),
+            statements: statements.map(|demands| demands.as_mut().and_then(&mut sift)).collect(),
         }
     }
 }
@@ -116,23 +149,41 @@ impl Sifted {
     }
 }
 
-/// All filters by which events come into a select.
-fn filters(select: &SelectPlan) -> Vec<&FilterPlan> {
+/// All filters by which events come into a select, and for how long.
+fn filters(select: &SelectPlan) -> Vec<(&FilterPlan, Until)> {
     let mut filters = Vec::new();
-    let subqueries = select.subqueries.iter().map(|subquery| &subquery.stream);
-    for stream in select.streams.iter().chain(subqueries) {
+    for stream in &select.streams {
         match &stream.source {
-            SourcePlan::Events(filter) => filters.push(filter),
+            SourcePlan::Events(filter) => filters.push((filter, Until::End)),
             SourcePlan::Pattern(pattern) => in_pattern(&pattern.root, &mut filters),
             SourcePlan::NamedWindow { .. } | SourcePlan::Table { .. } => {}
+        }
+    }
+    for subquery in &select.subqueries {
+        if let SourcePlan::Events(filter) = &subquery.stream.source {
+            filters.push((filter, lasting(&subquery.stream, filter)));
         }
     }
     filters
 }
 
-fn in_pattern<'a>(node: &'a PatternNode, filters: &mut Vec<&'a FilterPlan>) {
+/// For how long the filter of a subquery's stream matters. Conditions that columns alone do not decide may still drop a row.
+fn lasting(stream: &StreamPlan, filter: &FilterPlan) -> Until {
+    let decided = filter.equal.is_empty()
+        && filter.correlated.is_empty()
+        && filter
+            .conditions
+            .iter()
+            .all(|condition| Scalar::new(condition).is_some());
+    match stream.window {
+        Some(WindowPlan::FirstEvent) if decided => Until::FirstRow,
+        _ => Until::End,
+    }
+}
+
+fn in_pattern<'a>(node: &'a PatternNode, filters: &mut Vec<(&'a FilterPlan, Until)>) {
     match node {
-        PatternNode::Filter { filter, .. } => filters.push(filter),
+        PatternNode::Filter { filter, .. } => filters.push((filter, Until::End)),
         PatternNode::FollowedBy(parts) | PatternNode::And(parts) | PatternNode::Or(parts) => {
             for part in parts {
                 in_pattern(part, filters);

@@ -9,6 +9,7 @@ use super::interner::NONE;
 use super::keys::{KeyState, Keys};
 use super::numbers::Number;
 use super::runtime::{Grid, Runner, Runtime};
+use super::succession::{Succession, SuccessionState};
 use super::view::{Chunk, Keeping, View};
 use super::watch::{Watch, WatchState};
 use crate::value::Value;
@@ -19,6 +20,7 @@ pub(crate) struct RuntimeState {
     keys: Vec<KeyState>,
     runners: Vec<RunnerState>,
     watches: Vec<WatchState>,
+    successions: Vec<SuccessionState>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -64,13 +66,17 @@ impl Runtime {
             keys: self.keys.save(),
             runners: self.runners.iter().map(save_runner).collect(),
             watches: self.watches.iter().map(Watch::save).collect(),
+            successions: self.successions.iter().map(Succession::save).collect(),
         }
     }
 
     /// Takes up the state that a runtime of the same statements has saved. None if it does not fit; the runtime must then be
     /// dropped.
     pub(crate) fn restore(&mut self, state: RuntimeState) -> Option<()> {
-        if state.runners.len() != self.runners.len() || state.watches.len() != self.watches.len() {
+        if state.runners.len() != self.runners.len()
+            || state.watches.len() != self.watches.len()
+            || state.successions.len() != self.successions.len()
+        {
             return None;
         }
         self.keys.restore(state.keys)?;
@@ -79,6 +85,9 @@ impl Runtime {
         }
         for (watch, state) in self.watches.iter_mut().zip(state.watches) {
             watch.restore(&mut self.keys, state)?;
+        }
+        for (succession, state) in self.successions.iter_mut().zip(state.successions) {
+            succession.restore(&mut self.keys, state)?;
         }
         Some(())
     }

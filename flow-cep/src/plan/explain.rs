@@ -9,6 +9,7 @@ use super::{
     OutputMoment, PatternNode, ResultKind, ScopeStream, SelectPlan, SourcePlan, StatementPlan, StreamPlan, Unbounded,
     WindowPlan,
 };
+use crate::column::has_form;
 use crate::event_type::EventType;
 use crate::expr::{
     Aggregate, AggregateFunction, Expr, Function, LikePattern, Node, RegexpPattern, function::FUNCTIONS,
@@ -131,6 +132,14 @@ pub fn explain(plan: &StatementPlan, catalog: &Catalog) -> Explanation {
             };
             lines.push(("cost/flow", cost.to_string()));
         }
+    }
+    if let Action::Select(_) = &plan.action {
+        let form = if has_form(plan, catalog) {
+            "by column, if no statement inserts into what it reads"
+        } else {
+            "by row"
+        };
+        lines.push(("runs", form.to_owned()));
     }
     if !plan.unbounded.is_empty() {
         let grows: Vec<_> = plan

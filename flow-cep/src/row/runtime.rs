@@ -843,6 +843,14 @@ impl Runtime {
         }
     }
 
+    /// Takes in events that statements elsewhere have inserted at one time.
+    pub(crate) fn insert_events(&mut self, event_type: CatalogId, events: Vec<Vec<Value>>) {
+        for values in events {
+            self.insert(InsertTarget::Events(event_type), values);
+        }
+        self.dispatch();
+    }
+
     /// Takes rows out of a named window.
     fn remove_from_window(&mut self, window: CatalogId, gone: &[Row]) {
         self.with_window(window, |rows, plan, moment| rows.remove(plan, gone, moment));

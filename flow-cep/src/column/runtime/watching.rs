@@ -142,6 +142,7 @@ impl Runtime {
             Emission {
                 statement,
                 time_ms,
+                row: None,
                 rows: Some(Delivered::Values(rows.into_iter().map(Into::into).collect())),
             }
         });
