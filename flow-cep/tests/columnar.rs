@@ -17,6 +17,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use flow_cep::event_type::EventType;
+use flow_cep::plan::explain::explain_all;
 use flow_cep::plan::{Planner, StatementPlan};
 use flow_cep::value::Value;
 use flow_cep::{Engine, Execution, Limits, Rows, parse};
@@ -630,4 +631,37 @@ fn statements_that_see_every_flow_run_by_column() {
         by_column.insert(delivery.statement);
     }
     assert_eq!(by_column.len(), statements.len());
+}
+
+/// How each statement of a module runs, as `check` tells it.
+fn forms(statements: &[&str]) -> Vec<String> {
+    let statements: Vec<String> = statements.iter().map(|text| (*text).to_owned()).collect();
+    let (catalog, plans) = plan(&statements);
+    explain_all(&plans, &catalog)
+        .iter()
+        .map(|explanation| {
+            let runs = explanation.lines.iter().find(|(topic, _)| *topic == "runs");
+            runs.map_or_else(String::new, |(_, form)| form.clone())
+        })
+        .collect()
+}
+
+#[test]
+fn alarms_pairs_and_what_feeds_them_run_by_column() {
+    let column = [
+        "insert into Call select time as at, src, dst, port from Flow(proto = 6)",
+        "insert into Gap select a.src as src, b.at - a.at as ms from pattern [every a=Call -> b=Call(src = a.src) where timer:within(1 min)]",
+        "insert into Busy select src, count(*) as n from Flow#time(5 sec) group by src output snapshot every 1 sec",
+        "select src, last(dst) as peer, max(bytes) as most from Flow(port = 22)#time(5 sec) group by src having count(distinct dst) > 3 output first every 1 min",
+        "select a.time as since, b.port as port from pattern [every a=Flow(inside = true) -> b=Flow(src = a.src) where timer:within(7 days)] where b.time - a.time > 1000",
+    ];
+    let row = [
+        "select src, count(*) as n from Gap#time(5 sec) group by src having count(*) > 3 output first every 1 min",
+        "select a.src as src from pattern [every a=Flow(proto = 6) -> b=Flow(proto = 17, src = a.src) where timer:within(1 min)]",
+        "select a.probe as probe from pattern [every a=Flow -> b=Flow(src = a.src) where timer:within(1 min)]",
+        "select src, first(bytes) as f from Flow#time(5 sec) group by src having first(bytes) > 3 output first every 1 min",
+    ];
+    let forms = forms(&[&column[..], &row[..]].concat());
+    assert_eq!(forms[..column.len()], vec!["by column".to_owned(); column.len()][..]);
+    assert_eq!(forms[column.len()..], vec!["by row".to_owned(); row.len()][..]);
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use flow_cep::plan::explain::explain;
+use flow_cep::plan::explain::explain_all;
 
 use crate::statements::{self, report_refused};
 use crate::{Outcome, schema};
@@ -39,8 +39,8 @@ impl Check {
         let planned = statements::plan(&text, event_types);
         let mut out = std::io::stdout().lock();
         if !self.quiet {
-            for statement in &planned.statements {
-                writeln!(out, "{}", explain(statement, &planned.catalog))?;
+            for explanation in explain_all(&planned.statements, &planned.catalog) {
+                writeln!(out, "{explanation}")?;
             }
         }
         let (good, bad) = (planned.statements.len(), planned.refused.len());

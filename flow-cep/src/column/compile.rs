@@ -76,6 +76,9 @@ fn compile(statement: &StatementPlan, schema: impl Fn(CatalogId) -> Arc<Schema>)
         ResultKind::OneRow | ResultKind::RowPerGroup if !output.is_watched() => groups(select, &schema, output)?,
         _ => return None,
     };
+    if !asks_seldom(output, window) && looks_back(&body) {
+        return None;
+    }
     let query = Query {
         filter: filter.into_iter().flat_map(Scalar::conjuncts).collect(),
         window,
@@ -126,6 +129,16 @@ fn output(select: &SelectPlan, window: Window) -> Option<Output> {
         (OutputKind::First, &OutputMoment::EveryMs(every_ms), Window::Time { .. }) => Some(Output::First { every_ms }),
         _ => None,
     }
+}
+
+/// Whether groups are quiet for as long as rows stay, so that no row is gathered for evidence more than twice.
+pub(crate) const fn asks_seldom(output: Output, window: Window) -> bool {
+    matches!((output, window), (Output::First { every_ms }, Window::Time { span_ms }) if every_ms >= span_ms)
+}
+
+/// Whether the oldest row of a group is asked for, which takes a walk over its rows.
+fn looks_back(body: &Body) -> bool {
+    matches!(body, Body::Groups { aggregates, .. } if aggregates.iter().any(|aggregate| aggregate.function == Function::First))
 }
 
 /// Whether what is inserted comes at instants of its own, and not between the rows of a stream.
@@ -197,6 +210,15 @@ fn groups(select: &SelectPlan, schema: &Schema, output: Output) -> Option<(Body,
         .iter()
         .map(|key| Some((over_groups(&key.expr)?, key.descending)))
         .collect();
+    // A condition is asked again and again, and the oldest row of a group is found by a walk over its rows.
+    let asked = having.as_ref().map_or_else(Vec::new, Scalar::columns);
+    let first = |&column: &usize| {
+        let aggregate = column.checked_sub(keys.len()).and_then(|slot| aggregates.get(slot));
+        aggregate.is_some_and(|aggregate| aggregate.function == Function::First)
+    };
+    if asked.iter().any(first) {
+        return None;
+    }
     Some((
         Body::Groups {
             keys,

@@ -60,15 +60,11 @@ impl Columns {
     /// Takes those of the statements that have a columnar form and read an event type whose rows all come from outside.
     pub(crate) fn new(catalog: &Catalog, plans: &[StatementPlan], now_ms: i64, limits: &Limits) -> Self {
         let mut columns = Self::default();
-        let fed = |event_type: CatalogId| plans.iter().any(|plan| inserts_into(plan, event_type));
         for (number, plan) in plans.iter().enumerate() {
             let schema = |event_type: CatalogId| Arc::clone(catalog.event_types[event_type].schema());
-            let Some((event_type, form)) = compile::form(plan, catalog, plans) else {
+            let Some((event_type, form)) = form(plan, catalog, plans) else {
                 continue;
             };
-            if catalog.event_types[event_type].time_column().is_none() || fed(event_type) {
-                continue;
-            }
             let known = columns
                 .streams
                 .iter()
@@ -182,10 +178,18 @@ impl Columns {
     }
 }
 
-/// Whether a statement by itself is of a shape that runs here.
-pub(crate) fn has_form(plan: &StatementPlan, catalog: &Catalog) -> bool {
-    compile::form(plan, catalog, std::slice::from_ref(plan))
-        .is_some_and(|(event_type, _)| catalog.event_types[event_type].time_column().is_some())
+/// The columnar form of a statement that reads an event type whose rows all come from outside.
+fn form(plan: &StatementPlan, catalog: &Catalog, plans: &[StatementPlan]) -> Option<(CatalogId, Form)> {
+    let from_outside = |event_type: CatalogId| {
+        catalog.event_types[event_type].time_column().is_some()
+            && !plans.iter().any(|plan| inserts_into(plan, event_type))
+    };
+    compile::form(plan, catalog, plans).filter(|(event_type, _)| from_outside(*event_type))
+}
+
+/// Which of the statements that run together do so by column.
+pub(crate) fn by_column(plans: &[StatementPlan], catalog: &Catalog) -> Vec<bool> {
+    plans.iter().map(|plan| form(plan, catalog, plans).is_some()).collect()
 }
 
 /// Whether a statement makes rows of an event type.

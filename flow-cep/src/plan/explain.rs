@@ -9,7 +9,7 @@ use super::{
     OutputMoment, PatternNode, ResultKind, ScopeStream, SelectPlan, SourcePlan, StatementPlan, StreamPlan, Unbounded,
     WindowPlan,
 };
-use crate::column::has_form;
+use crate::column::by_column;
 use crate::event_type::EventType;
 use crate::expr::{
     Aggregate, AggregateFunction, Expr, Function, LikePattern, Node, RegexpPattern, function::FUNCTIONS,
@@ -133,14 +133,6 @@ pub fn explain(plan: &StatementPlan, catalog: &Catalog) -> Explanation {
             lines.push(("cost/flow", cost.to_string()));
         }
     }
-    if let Action::Select(_) = &plan.action {
-        let form = if has_form(plan, catalog) {
-            "by column, if no statement inserts into what it reads"
-        } else {
-            "by row"
-        };
-        lines.push(("runs", form.to_owned()));
-    }
     if !plan.unbounded.is_empty() {
         let grows: Vec<_> = plan
             .unbounded
@@ -159,6 +151,21 @@ pub fn explain(plan: &StatementPlan, catalog: &Catalog) -> Explanation {
         statement: plan.name.clone(),
         lines,
     }
+}
+
+/// Explains statements that run together, and tells of each that selects how it runs.
+#[must_use]
+pub fn explain_all(plans: &[StatementPlan], catalog: &Catalog) -> Vec<Explanation> {
+    let forms = by_column(plans, catalog);
+    let explained = plans.iter().zip(forms).map(|(plan, by_column)| {
+        let mut explanation = explain(plan, catalog);
+        if let Action::Select(_) = &plan.action {
+            let form = if by_column { "by column" } else { "by row" };
+            explanation.lines.push(("runs", form.to_owned()));
+        }
+        explanation
+    });
+    explained.collect()
 }
 
 const fn unbounded_text(unbounded: Unbounded) -> &'static str {

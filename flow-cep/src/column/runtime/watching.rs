@@ -3,6 +3,7 @@
 use arrow_schema::DataType;
 
 use super::{Emission, Runtime};
+use crate::column::compile::asks_seldom;
 use crate::column::keys::{KeyId, can_be_key};
 use crate::column::query::{Aggregate, Function, Output, Query, Window};
 use crate::column::scalar::Scalar;
@@ -42,7 +43,7 @@ impl Runtime {
             _ => None,
         };
         // What only the delivered row shows is gathered from the rows of the group when they are seldom asked for it.
-        let seldom = every_ms.is_some_and(|every_ms| every_ms >= span_ms);
+        let seldom = asks_seldom(query.output, query.window);
         let conditions: Vec<usize> = clauses.having.map_or_else(Vec::new, Scalar::columns);
         let mut columns: Vec<GroupColumn> = atoms.iter().map(|&atom| GroupColumn::Key(atom)).collect();
         for aggregate in clauses.aggregates {
