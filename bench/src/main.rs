@@ -34,7 +34,10 @@ fn measure(contender: &mut Contender, input: &mut Input, passes: Option<usize>) 
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let (inputs, decoders) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
+    let (inputs, decoders) = (
+        arguments.next().unwrap_or_default(),
+        arguments.next().unwrap_or_default(),
+    );
     let passes = arguments.next().and_then(|passes| passes.parse().ok());
     println!("{:<20} {:<46} {:>8}", "input", "decoder", "M/CPU-s");
     for input in input::inputs().iter_mut().filter(|input| input.name.contains(&inputs)) {

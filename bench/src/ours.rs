@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use netflow_codec::columns::{Column, ColumnKind, ColumnPlan, Columns, Integer};
-use netflow_codec::{Decoder, ElementId, Limits, Set, V5Flow, Version};
+use netflow_codec::{DataSet, Decoder, ElementId, Limits, Set, V5Flow, Version};
 
 use crate::Contender;
 use crate::input::Input;
@@ -61,78 +61,53 @@ fn plan() -> ColumnPlan {
 /// Rows of a batch: as a collector would seal it.
 const BATCH: usize = 8192;
 
-pub(crate) fn contenders(input: &Input) -> Vec<Contender> {
+/// Decodes all datagrams of an input, and hands the sets of flows on to a reader, which gives their number back.
+fn over_sets<F>(input: &Input, mut read: F) -> impl FnMut(&Input) -> u64 + use<F>
+where
+    F: FnMut(&DataSet<'_>) -> usize,
+{
     let mut decoding = decoder(input);
-    let no_field = move |input: &Input| {
+    move |input| {
         let mut records = 0;
         for datagram in &input.datagrams {
             let message = decoding.decode(datagram, exporter(), 0).expect("it decodes");
             for set in &message {
                 if let Ok(Set::Data(set)) = set {
-                    records += set.len() as u64;
+                    records += read(&set) as u64;
                 }
             }
         }
         records
-    };
+    }
+}
 
-    let mut decoding = decoder(input);
-    let by_column = move |input: &Input| {
-        let (mut records, mut sum) = (0, 0_u64);
-        for datagram in &input.datagrams {
-            let message = decoding.decode(datagram, exporter(), 0).expect("it decodes");
-            for set in &message {
-                if let Ok(Set::Data(set)) = set {
-                    records += set.len() as u64;
-                    for number in 0..set.template().fields().len() {
-                        if let Some(values) = set.unsigned_values(number) {
-                            sum = values.fold(sum, u64::wrapping_add);
-                        }
-                    }
-                }
+pub(crate) fn contenders(input: &Input) -> Vec<Contender> {
+    let no_field = over_sets(input, |set| set.len());
+    let by_column = over_sets(input, |set| {
+        let mut sum = 0_u64;
+        for number in 0..set.template().fields().len() {
+            if let Some(values) = set.unsigned_values(number) {
+                sum = values.fold(sum, u64::wrapping_add);
             }
         }
         std::hint::black_box(sum);
-        records
-    };
-
-    let mut decoding = decoder(input);
-    let by_record = move |input: &Input| {
-        let (mut records, mut sum) = (0, 0_u64);
-        for datagram in &input.datagrams {
-            let message = decoding.decode(datagram, exporter(), 0).expect("it decodes");
-            for set in &message {
-                if let Ok(Set::Data(set)) = set {
-                    for record in set.records() {
-                        records += 1;
-                        for (_, bytes) in record.fields() {
-                            sum = sum.wrapping_add(netflow_codec::record::unsigned(bytes).unwrap_or(0));
-                        }
-                    }
-                }
+        set.len()
+    });
+    let by_record = over_sets(input, |set| {
+        let mut sum = 0_u64;
+        for record in set.records() {
+            for (_, bytes) in record.fields() {
+                sum = sum.wrapping_add(netflow_codec::record::unsigned(bytes).unwrap_or(0));
             }
         }
         std::hint::black_box(sum);
-        records
-    };
-
-    let mut decoding = decoder(input);
-    let v5_flows = move |input: &Input| {
-        let (mut records, mut sum) = (0, 0_u64);
-        for datagram in &input.datagrams {
-            let message = decoding.decode(datagram, exporter(), 0).expect("it decodes");
-            for set in &message {
-                if let Ok(Set::Data(set)) = set
-                    && let Some(flows) = set.v5_flows()
-                {
-                    records += flows.len() as u64;
-                    sum = flows.fold(sum, |sum, flow| sum.wrapping_add(every_field(&flow)));
-                }
-            }
-        }
-        std::hint::black_box(sum);
-        records
-    };
+        set.len()
+    });
+    let v5_flows = over_sets(input, |set| {
+        let flows = set.v5_flows().into_iter().flatten();
+        std::hint::black_box(flows.fold(0, |sum, flow| every_field(&flow).wrapping_add(sum)));
+        set.len()
+    });
 
     let mut decoding = decoder(input);
     let mut columns = Columns::new(Arc::new(plan()), BATCH + 30);
@@ -168,7 +143,10 @@ pub(crate) fn contenders(input: &Input) -> Vec<Contender> {
         Contender::new("netflow-codec: to all columns of a flow", to_columns),
     ];
     if input.version == Version::V5 {
-        contenders.push(Contender::new("netflow-codec: every field, flow by flow of v5", v5_flows));
+        contenders.push(Contender::new(
+            "netflow-codec: every field, flow by flow of v5",
+            v5_flows,
+        ));
     }
     contenders
 }

@@ -27,7 +27,10 @@ pub(crate) fn contenders(input: &Input) -> Vec<Contender> {
         }
         records
     };
-    let mut contenders = vec![Contender::new("netflow_parser 1.0.6: its own structures", netflow_parser)];
+    let mut contenders = vec![Contender::new(
+        "netflow_parser 1.0.6: its own structures",
+        netflow_parser,
+    )];
     if input.version == Version::V5 {
         return contenders; // netgauze has none
     }
