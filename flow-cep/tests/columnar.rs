@@ -245,22 +245,29 @@ fn statement() -> impl Strategy<Value = String> {
 
 /// A statement that gives a group's row as soon as its condition is true.
 fn watched() -> impl Strategy<Value = String> {
-    let filter = prop_oneof![
-        Just(""),
-        Just("(proto = 6)"),
-        Just("(bytes > 3)"),
-        Just("(coalesce(inside, src = 10.0.0.1) = true)"),
-    ];
-    let key = prop_oneof![
-        Just("src"),
-        Just("src, dst"),
-        Just("dst, port"),
-        Just("probe"),
-        Just("inside, proto, src"),
-        Just("load"),
-        Just("port + 1"),
-        Just("min(src, dst), max(src, dst)"),
-    ];
+    watched_by(
+        &[
+            "",
+            "(proto = 6)",
+            "(bytes > 3)",
+            "(coalesce(inside, src = 10.0.0.1) = true)",
+        ],
+        &[
+            "src",
+            "src, dst",
+            "dst, port",
+            "probe",
+            "inside, proto, src",
+            "load",
+            "port + 1",
+            "min(src, dst), max(src, dst)",
+        ],
+    )
+}
+
+/// The same with these filters and keys.
+fn watched_by(filters: &'static [&str], keys: &'static [&str]) -> impl Strategy<Value = String> {
+    let (filter, key) = (proptest::sample::select(filters), proptest::sample::select(keys));
     let aggregates = proptest::sample::subsequence(
         vec![
             "count(*)",
@@ -542,6 +549,16 @@ fn paired() -> impl Strategy<Value = Vec<String>> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn windows_of_several_lengths_share_their_groups(
+        statements in proptest::collection::vec(watched_by(&["(proto = 6)"], &["src", "src, dst"]), 2..6),
+        rows in proptest::collection::vec(row(), 1..120),
+        cuts in proptest::collection::vec(any::<usize>(), 0..6),
+        checkpoint in 0_usize..6,
+    ) {
+        check(&statements, &rows, &cuts, checkpoint)?;
+    }
 
     #[test]
     fn pairs_and_what_is_passed_on_by_column_are_those_by_row(

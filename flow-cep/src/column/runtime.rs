@@ -579,9 +579,11 @@ impl Runtime {
             return (0, succession.len());
         }
         for watch in &self.watches {
-            let mut groups = watch.groups.iter();
-            if let Some(groups) = groups.find(|groups| groups.rules.iter().any(|rule| rule.statement == statement)) {
-                return (usize::try_from(watch.log.len()).unwrap_or(usize::MAX), groups.len());
+            for groups in &watch.groups {
+                if let Some(span) = groups.span_of(statement) {
+                    let rows = usize::try_from(watch.log.next - span.leaving).unwrap_or(usize::MAX);
+                    return (rows, groups.len());
+                }
             }
         }
         (0, 0)

@@ -28,9 +28,9 @@ impl Runtime {
         let filter = self.filter(&query.filter);
         let atoms: Vec<KeyId> = clauses.keys.iter().map(|key| self.atom(key)).collect();
         let Some(key) = self.keys.tuple(&atoms) else { return };
-        let known = |watch: &Watch| watch.filter == filter && watch.span_ms == span_ms;
-        let at = self.watches.iter().position(known).unwrap_or_else(|| {
-            self.watches.push(Watch::new(filter, span_ms, self.window_rows));
+        let known = self.watches.iter().position(|watch| watch.filter == filter);
+        let at = known.unwrap_or_else(|| {
+            self.watches.push(Watch::new(filter, self.window_rows));
             self.watches.len() - 1
         });
         let groups = self.watches[at].groups.iter().position(|groups| groups.key() == key);
@@ -38,6 +38,7 @@ impl Runtime {
             self.watches[at].groups.push(Groups::new(key));
             self.watches[at].groups.len() - 1
         });
+        let span = self.watches[at].groups[groups].span(span_ms);
         let every_ms = match query.output {
             Output::First { every_ms } => Some(every_ms),
             _ => None,
@@ -48,7 +49,7 @@ impl Runtime {
         let mut columns: Vec<GroupColumn> = atoms.iter().map(|&atom| GroupColumn::Key(atom)).collect();
         for aggregate in clauses.aggregates {
             let kept = !seldom || conditions.contains(&columns.len());
-            columns.push(self.watched_column(at, groups, aggregate, kept));
+            columns.push(self.watched_column((at, groups, span), aggregate, kept));
         }
         let rule = Rule {
             statement,
@@ -62,10 +63,15 @@ impl Runtime {
             columns,
             quiet: Quiet::default(),
         };
-        self.watches[at].groups[groups].add(rule);
+        self.watches[at].groups[groups].add(span, rule);
     }
 
-    fn watched_column(&mut self, watch: usize, groups: usize, aggregate: &Aggregate, kept: bool) -> GroupColumn {
+    fn watched_column(
+        &mut self,
+        (watch, groups, span): (usize, usize, usize),
+        aggregate: &Aggregate,
+        kept: bool,
+    ) -> GroupColumn {
         let column = |operand, found| GroupColumn::Aggregate {
             function: aggregate.function,
             operand,
@@ -93,22 +99,20 @@ impl Runtime {
         if !kept {
             return column(operand, Found::Gathered);
         }
-        let groups = &mut self.watches[watch].groups[groups];
+        let span = &mut self.watches[watch].groups[groups].spans[span];
         let found = match (aggregate.function, operand) {
             (Function::Count | Function::Sum | Function::Average, Operand::Number(argument)) => {
-                Found::Kept(place_of(&mut groups.summed, argument))
+                Found::Kept(place_of(&mut span.summed, argument))
             }
-            (Function::CountDistinct, Operand::Id(carried)) => {
-                Found::Kept(place_of(&mut groups.wanted.tallies, carried))
-            }
+            (Function::CountDistinct, Operand::Id(carried)) => Found::Kept(place_of(&mut span.wanted.tallies, carried)),
             (Function::Deviation, Operand::Number(argument)) => {
-                Found::Kept(place_of(&mut groups.wanted.moments, argument))
+                Found::Kept(place_of(&mut span.wanted.moments, argument))
             }
             (Function::Smallest, Operand::Number(argument)) => {
-                Found::Kept(place_of(&mut groups.wanted.extremes, (argument, Largest::No)))
+                Found::Kept(place_of(&mut span.wanted.extremes, (argument, Largest::No)))
             }
             (Function::Largest, Operand::Number(argument)) => {
-                Found::Kept(place_of(&mut groups.wanted.extremes, (argument, Largest::Yes)))
+                Found::Kept(place_of(&mut span.wanted.extremes, (argument, Largest::Yes)))
             }
             _ => Found::Gathered,
         };

@@ -1,7 +1,8 @@
 //! Groups of a sliding window that are watched row by row: `having` with `output first every`, or with no output clause.
 //!
-//! Such a statement may give a group's row whenever a row of it comes or goes. A [`Watch`] keeps the rows of one window that
-//! pass one filter ([`log`]); statements that group them by the same key share the [`groups`], and each is a [`rule`].
+//! Such a statement may give a group's row whenever a row of it comes or goes. A [`Watch`] keeps the rows that pass one filter
+//! for as long as its longest window ([`log`]); statements that group them by the same key share the [`groups`], those over a
+//! window of the same length what is kept for these ([`span`]), and each is a [`rule`].
 
 mod detail;
 mod groups;
@@ -9,6 +10,7 @@ mod log;
 mod ring;
 mod rule;
 mod scope;
+mod span;
 
 use serde::{Deserialize, Serialize};
 
@@ -23,11 +25,10 @@ use super::interner::Rows;
 use super::keys::Keys;
 use super::numbers::Numbers;
 
-/// A window of the rows that pass one filter, and the groups that statements watch in it.
+/// The rows that pass one filter, and the groups that statements watch of them in windows of several lengths.
 #[derive(Debug)]
 pub(crate) struct Watch {
     pub(crate) filter: usize,
-    pub(crate) span_ms: i64,
     pub(crate) log: Log,
     pub(crate) groups: Vec<Groups>,
 }
@@ -40,20 +41,19 @@ pub(crate) struct WatchState {
 }
 
 impl Watch {
-    /// A window of at most `limit` rows.
-    pub(crate) fn new(filter: usize, span_ms: i64, limit: usize) -> Self {
+    /// Windows of at most `limit` rows.
+    pub(crate) fn new(filter: usize, limit: usize) -> Self {
         Self {
             filter,
-            span_ms,
             log: Log::new(limit),
             groups: Vec::new(),
         }
     }
 
-    /// When the next row leaves.
+    /// When the next row leaves a window.
     pub(crate) fn next_ms(&self) -> Option<i64> {
-        let oldest = (self.log.len() > 0).then(|| self.log.times.get(self.log.first));
-        oldest.map(|time_ms| time_ms.saturating_add(self.span_ms))
+        let groups = self.groups.iter().map(|groups| groups.next_ms(&self.log));
+        groups.min().filter(|&next_ms| next_ms != i64::MAX)
     }
 
     /// Takes the selected rows of a slice and lets time pass up to `now_ms`, which is not before the last of them.
@@ -70,11 +70,11 @@ impl Watch {
         if count == 0 && self.next_ms().is_none_or(|next_ms| next_ms > now_ms) {
             return;
         }
-        let mut staying = self.log.first;
         for groups in &mut self.groups {
-            staying = groups.run(keys, &self.log, (rows, count), (self.span_ms, now_ms), given);
+            groups.run(keys, &self.log, (rows, count), now_ms, given);
         }
-        self.log.give_up(keys, staying);
+        let oldest = self.groups.iter().map(Groups::oldest).min();
+        self.log.give_up(keys, oldest.unwrap_or(self.log.next));
     }
 
     pub(crate) fn save(&self) -> WatchState {

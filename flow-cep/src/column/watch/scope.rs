@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use foldhash::fast::RandomState;
 
 use super::detail::{Detail, Moments, real};
-use super::groups::Record;
 use super::log::Log;
 use super::rule::{Found, GroupColumn, Operand};
 use crate::column::groups::{from_word, to_word};
@@ -22,12 +21,14 @@ use crate::value::{Type, Value};
 pub(crate) struct Group<'a> {
     /// The key of the grouping and the id of the group.
     pub(crate) key: (KeyId, u32),
-    pub(crate) record: Record,
+    /// How many rows it has, and the newest.
+    pub(crate) rows: u32,
+    pub(crate) newest: u64,
     /// Its sums and those of the groups behind it.
     pub(crate) sums: &'a [i64],
     pub(crate) detail: Option<&'a Detail>,
     /// Its rows, the oldest first.
-    pub(crate) rows: &'a dyn Fn() -> Vec<u64>,
+    pub(crate) rows_of: &'a dyn Fn() -> Vec<u64>,
 }
 
 /// The columns of one group as a row.
@@ -59,7 +60,7 @@ impl<'a> GroupScope<'a> {
     }
 
     fn rows(&self) -> &[u64] {
-        self.gathered.get_or_init(self.group.rows)
+        self.gathered.get_or_init(self.group.rows_of)
     }
 
     fn kept(&self, function: Function, place: usize, operand: Operand, of: &Type) -> Value {
@@ -81,7 +82,7 @@ impl<'a> GroupScope<'a> {
 
     fn gather(&self, function: Function, operand: Operand, of: &Type) -> Value {
         match (function, operand) {
-            (Function::Last, _) if self.group.record.rows > 0 => self.at(self.group.record.newest, operand, of),
+            (Function::Last, _) if self.group.rows > 0 => self.at(self.group.newest, operand, of),
             (Function::First, _) => match self.rows().first() {
                 Some(&row) => self.at(row, operand, of),
                 None => Value::Null,
@@ -123,7 +124,7 @@ impl Scope for GroupScope<'_> {
                 function: Function::Count,
                 operand: Operand::Rows,
                 ..
-            } => Value::Long(i64::from(self.group.record.rows)),
+            } => Value::Long(i64::from(self.group.rows)),
             GroupColumn::Aggregate {
                 function,
                 operand,

@@ -1,0 +1,316 @@
+//! The groups of one key as they stand in a window of one length, and the rules over them.
+
+use std::collections::HashSet;
+
+use foldhash::fast::RandomState;
+use serde::{Deserialize, Serialize};
+
+use super::detail::{Detail, Wanted};
+use super::groups::{Given, Heads};
+use super::log::Log;
+use super::rule::{Rule, compare};
+use super::scope::{Group, GroupScope};
+use crate::column::groups::{Index, from_word, to_word};
+use crate::column::interner::{NONE, id_from};
+use crate::column::keys::{KeyId, Keys};
+use crate::value::Value;
+
+/// What every group has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Count {
+    /// Rows of the group in the window.
+    pub(crate) rows: u32,
+    /// Place of its detail, or [`NONE`].
+    pub(crate) detail: u32,
+}
+
+impl Count {
+    pub(crate) const EMPTY: Self = Self { rows: 0, detail: NONE };
+}
+
+/// What a window's groups are seen with.
+#[derive(Clone, Copy)]
+pub(crate) struct Sight<'a> {
+    pub(crate) keys: &'a Keys,
+    pub(crate) log: &'a Log,
+    pub(crate) index: &'a Index,
+    pub(crate) key: KeyId,
+    pub(crate) heads: &'a Heads,
+    pub(crate) now_ms: i64,
+}
+
+/// A window of one length.
+#[derive(Debug)]
+pub(crate) struct Span {
+    pub(crate) span_ms: i64,
+    /// The oldest row in the window, which leaves next.
+    pub(crate) leaving: u64,
+    /// Arguments that are summed for every group.
+    pub(crate) summed: Vec<usize>,
+    /// By group and argument: the sum, and how many numbers it is made of.
+    sums: Vec<i64>,
+    pub(crate) wanted: Wanted,
+    details: Vec<Option<Detail>>,
+    vacant: Vec<u32>,
+    pub(crate) rules: Vec<Rule>,
+    /// Rows from which on a group has a detail, and from which on some rule may give it.
+    detailed_from: u32,
+    pub(crate) asked_from: u32,
+}
+
+/// What a checkpoint keeps of a window.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct SpanState {
+    pub(crate) leaving: u64,
+    sums: Vec<i64>,
+    details: Vec<(u32, Detail)>,
+    quiet: Vec<Vec<(i64, u32)>>,
+}
+
+impl Span {
+    pub(crate) fn new(span_ms: i64) -> Self {
+        Self {
+            span_ms,
+            leaving: 0,
+            summed: Vec::new(),
+            sums: Vec::new(),
+            wanted: Wanted::default(),
+            details: Vec::new(),
+            vacant: Vec::new(),
+            rules: Vec::new(),
+            detailed_from: u32::MAX,
+            asked_from: u32::MAX,
+        }
+    }
+
+    /// Adds a rule; only before the first row.
+    pub(crate) fn add(&mut self, rule: Rule) {
+        self.asked_from = self.asked_from.min(rule.threshold.rows);
+        if rule.reads_details() {
+            self.detailed_from = self.detailed_from.min(rule.threshold.rows.max(1));
+        }
+        self.rules.push(rule);
+    }
+
+    /// Makes room for groups.
+    pub(crate) fn grow(&mut self, groups: usize) {
+        self.sums.resize(groups * self.summed.len() * 2, 0);
+    }
+
+    /// When the next row leaves.
+    pub(crate) fn next_ms(&self, log: &Log) -> i64 {
+        if self.leaving < log.next {
+            log.times.get(self.leaving).saturating_add(self.span_ms)
+        } else {
+            i64::MAX
+        }
+    }
+
+    /// The sums of a group, and of those behind it.
+    fn sums_of(&self, slot: u32) -> &[i64] {
+        &self.sums[slot as usize * self.summed.len() * 2..]
+    }
+
+    /// Takes in the newest row of a group, whose head knows it already; returns whether rules may have something to say.
+    pub(crate) fn enter(&mut self, log: &Log, heads: &Heads, count: &mut Count, (row, slot): (u64, u32)) -> bool {
+        count.rows += 1;
+        let at = slot as usize * self.summed.len() * 2;
+        for (&argument, sum) in self.summed.iter().zip(self.sums[at..].as_chunks_mut::<2>().0) {
+            if let Some(word) = log.word(argument, row) {
+                sum[0] = if log.is_double(argument) {
+                    to_word(from_word(sum[0]) + from_word(word))
+                } else {
+                    sum[0].wrapping_add(word)
+                };
+                sum[1] += 1;
+            }
+        }
+        if count.rows >= self.detailed_from || count.detail != NONE {
+            self.deepen(log, heads, count, (row, slot));
+        }
+        count.rows >= self.asked_from
+    }
+
+    /// Takes a row into the detail of its group, which is made if there is none yet.
+    fn deepen(&mut self, log: &Log, heads: &Heads, count: &mut Count, (row, slot): (u64, u32)) {
+        if count.detail != NONE {
+            if let Some(Some(detail)) = self.details.get_mut(count.detail as usize) {
+                detail.enter(&self.wanted, log, row);
+            }
+            return;
+        }
+        let mut detail = Detail::new(&self.wanted);
+        for row in heads.rows_of(slot, count.rows) {
+            detail.enter(&self.wanted, log, row);
+        }
+        self.attach(count, detail);
+    }
+
+    fn attach(&mut self, count: &mut Count, detail: Detail) {
+        let place = self.vacant.pop().unwrap_or_else(|| {
+            self.details.push(None);
+            id_from(self.details.len() - 1)
+        });
+        self.details[place as usize] = Some(detail);
+        count.detail = place;
+    }
+
+    /// Takes the oldest row of a group out.
+    pub(crate) fn leave(&mut self, log: &Log, count: &mut Count, (row, slot): (u64, u32)) {
+        count.rows -= 1;
+        let at = slot as usize * self.summed.len() * 2;
+        for (&argument, sum) in self.summed.iter().zip(self.sums[at..].as_chunks_mut::<2>().0) {
+            if let Some(word) = log.word(argument, row) {
+                sum[1] -= 1;
+                sum[0] = if !log.is_double(argument) {
+                    sum[0].wrapping_sub(word)
+                } else if sum[1] == 0 {
+                    // With the last number goes what rounding has left behind.
+                    0
+                } else {
+                    to_word(from_word(sum[0]) - from_word(word))
+                };
+            }
+        }
+        if count.detail == NONE {
+            return;
+        }
+        // A group at the brink keeps its detail, or it would be made again and again.
+        if count.rows == 0 || count.rows < self.detailed_from / 2 {
+            self.details[count.detail as usize] = None;
+            self.vacant.push(count.detail);
+            count.detail = NONE;
+        } else if let Some(Some(detail)) = self.details.get_mut(count.detail as usize) {
+            detail.leave(&self.wanted, log, row);
+        }
+    }
+
+    /// Asks the rules whether they give the rows of groups, of which something has come or gone. `count` tells of a group what
+    /// it has.
+    pub(crate) fn ask(
+        &mut self,
+        sight: Sight<'_>,
+        slots: &[u32],
+        count: impl Fn(u32) -> Count,
+        given: &mut Vec<Given>,
+    ) {
+        for at in 0..self.rules.len() {
+            let mut rows: Vec<(Vec<Value>, Vec<Value>)> = Vec::new();
+            let mut seen: HashSet<u32, RandomState> = HashSet::default();
+            for &slot in slots {
+                let rule = &self.rules[at];
+                let Count { rows: held, detail } = count(slot);
+                let sums = self.sums_of(slot);
+                if held < rule.threshold.rows || rule.threshold.sums.iter().any(|&(sum, least)| sums[sum * 2] < least) {
+                    continue;
+                }
+                let key = sight.index.id(slot);
+                if rule
+                    .every_ms
+                    .is_some_and(|every_ms| rule.quiet.holds(key, every_ms, sight.now_ms))
+                {
+                    continue;
+                }
+                let rows_of = || sight.heads.rows_of(slot, held);
+                let group = Group {
+                    key: (sight.key, key),
+                    rows: held,
+                    newest: sight.heads.newest(slot),
+                    sums,
+                    detail: self.details.get(detail as usize).and_then(Option::as_ref),
+                    rows_of: &rows_of,
+                };
+                let scope = GroupScope::new(group, sight.keys, sight.log, &rule.columns, sight.now_ms);
+                let passes = rule
+                    .having
+                    .as_ref()
+                    .is_none_or(|having| having.expr().eval(&scope).is_true());
+                if !passes || !seen.insert(slot) {
+                    continue;
+                }
+                let values = rule.select.iter().map(|scalar| scalar.expr().eval(&scope)).collect();
+                let order = rule.order.iter().map(|(scalar, _)| scalar.expr().eval(&scope));
+                rows.push((values, order.collect()));
+                drop(scope);
+                let rule = &mut self.rules[at];
+                if rule.every_ms.is_some() {
+                    rule.quiet.begin(key, sight.now_ms);
+                }
+            }
+            let rule = &self.rules[at];
+            if rows.len() > 1 {
+                rows.sort_by(|(_, left), (_, right)| compare(&rule.order, left, right));
+            }
+            rows.drain(..rule.offset.min(rows.len()));
+            rows.truncate(rule.limit.unwrap_or(usize::MAX));
+            if !rows.is_empty() {
+                given.push(Given {
+                    statement: rule.statement,
+                    time_ms: sight.now_ms,
+                    rows: rows.into_iter().map(|(values, _)| values).collect(),
+                });
+            }
+        }
+    }
+
+    /// Forgets a group that has no rows in any window.
+    pub(crate) fn forget(&mut self, slot: u32) {
+        let width = self.summed.len() * 2;
+        self.sums[slot as usize * width..][..width].fill(0);
+    }
+
+    /// Forgets keys that are no longer quiet, and holds those that have become so.
+    pub(crate) fn settle(&mut self, keys: &mut Keys, key: KeyId, now_ms: i64) {
+        for rule in &mut self.rules {
+            if let Some(every_ms) = rule.every_ms {
+                rule.quiet.forget(every_ms, now_ms);
+            }
+            keys.hold_all(key, rule.quiet.begun.drain(..));
+            keys.release_all(key, rule.quiet.over.drain(..));
+        }
+    }
+
+    /// The state, with what each group has by slot.
+    pub(crate) fn save(&self, counts: impl Iterator<Item = Count>) -> SpanState {
+        let detail = |(slot, count): (u32, Count)| {
+            let detail = self.details.get(count.detail as usize)?.as_ref()?;
+            Some((slot, detail.clone()))
+        };
+        SpanState {
+            leaving: self.leaving,
+            sums: self.sums.clone(),
+            details: (0..).zip(counts).filter_map(detail).collect(),
+            quiet: self.rules.iter().map(|rule| rule.quiet.entries()).collect(),
+        }
+    }
+
+    /// Takes up what was saved of the same window, of which `counts` has the rows of so many groups. None if it does not fit.
+    pub(crate) fn restore(
+        &mut self,
+        keys: &mut Keys,
+        key: KeyId,
+        counts: &mut [Count],
+        state: SpanState,
+    ) -> Option<()> {
+        if state.sums.len() != counts.len() * self.summed.len() * 2 || state.quiet.len() != self.rules.len() {
+            return None;
+        }
+        self.leaving = state.leaving;
+        self.sums = state.sums;
+        for (slot, detail) in state.details {
+            let count = counts.get_mut(slot as usize)?;
+            if count.rows == 0 || count.detail != NONE || !detail.fits(&self.wanted) {
+                return None;
+            }
+            self.attach(count, detail);
+        }
+        for (rule, entries) in self.rules.iter_mut().zip(state.quiet) {
+            if !entries.iter().all(|&(_, id)| keys.knows(key, id)) {
+                return None;
+            }
+            rule.quiet.restore(entries)?;
+            keys.hold_all(key, rule.quiet.begun.drain(..));
+        }
+        Some(())
+    }
+}
