@@ -8,12 +8,13 @@ use std::sync::Arc;
 use indexmap::map::Entry;
 use serde::{Deserialize, Serialize};
 
-use crate::expr::Expr;
+use crate::expr::{Expr, Node};
 use crate::plan::{OutputMoment, ResultKind, SelectPlan};
 use crate::row::KeyMap;
 use crate::row::aggregate::{Group, Movement};
 use crate::row::event::Row;
 use crate::row::scope::{Env, RowScope};
+use crate::row::visit::visit;
 use crate::row::window::compare_keys;
 use crate::syntax::ast::StreamSelector;
 use crate::value::Value;
@@ -94,6 +95,36 @@ pub(crate) struct ResultState {
     throttles: KeyMap<Value, Throttle>,
 }
 
+/// The places of the groups that an update is about, in the order in which they are met, each with its last row.
+#[derive(Debug, Default)]
+struct Touched<'r> {
+    groups: Vec<(usize, &'r Row)>,
+    /// Where each group stands in the list, once that is too long to be searched.
+    places: KeyMap<usize, usize>,
+}
+
+impl<'r> Touched<'r> {
+    /// Up to how many groups are searched one by one.
+    const SHORT: usize = 8;
+
+    fn note(&mut self, place: usize, row: &'r Row) {
+        let known = if self.groups.len() <= Self::SHORT {
+            self.groups.iter().position(|(group, _)| *group == place)
+        } else {
+            self.places.get(&place).copied()
+        };
+        if let Some(at) = known {
+            self.groups[at].1 = row;
+            return;
+        }
+        self.groups.push((place, row));
+        if self.groups.len() > Self::SHORT {
+            let listed = self.groups.iter().enumerate().skip(self.places.len());
+            self.places.extend(listed.map(|(at, (place, _))| (*place, at)));
+        }
+    }
+}
+
 /// What a result processor works with.
 #[derive(Clone, Copy)]
 pub(crate) struct Processing<'a> {
@@ -113,6 +144,30 @@ impl Processing<'_> {
                 .insert
                 .as_ref()
                 .is_some_and(|insert| insert.selector != StreamSelector::Insert)
+    }
+
+    /// Whether any row of a group gives the group's result, and a row that has passed `where` passes it still.
+    fn told_by_keys(&self) -> bool {
+        let plan = self.plan;
+        let mut told = plan.streams.len() == 1;
+        let results = plan.columns.iter().map(|column| &column.expr).chain(&plan.having);
+        for expr in results.chain(plan.order_by.iter().map(|key| &key.expr)) {
+            visit(expr, &mut |expr| match &expr.node {
+                Node::Column { .. } => told &= plan.group_by.contains(expr),
+                Node::Row(_) | Node::Previous { .. } | Node::Indexed { .. } => told = false,
+                Node::Subquery(_) | Node::Exists(_) => told = false,
+                Node::InSubquery { .. } | Node::QuantifiedSubquery { .. } => told = false,
+                _ => {}
+            });
+        }
+        if let Some(condition) = &plan.condition {
+            visit(condition, &mut |expr| match &expr.node {
+                Node::Now | Node::Variable(_) | Node::Subquery(_) | Node::Exists(_) => told = false,
+                Node::InSubquery { .. } | Node::QuantifiedSubquery { .. } => told = false,
+                _ => {}
+            });
+        }
+        told
     }
 
     fn key(&self, row: &Row) -> Value {
@@ -201,47 +256,79 @@ impl ResultState {
     }
 
     fn enter(&mut self, p: Processing<'_>, row: &Row, key: Option<&Value>) {
-        let movement = Movement {
-            row: row.id(),
-            now_ms: p.env.now_ms,
-        };
-        let scope = RowScope::of(p.env, row);
         let Some(key) = key else {
-            self.all.enter(&p.plan.aggregates, movement, &scope);
+            let movement = Movement {
+                row: row.id(),
+                now_ms: p.env.now_ms,
+            };
+            self.all.enter(&p.plan.aggregates, movement, &RowScope::of(p.env, row));
             return;
         };
+        self.forget_emptied();
+        // A row that the limit refuses is counted.
+        let _ = self.enter_group(p, row, key.clone());
+    }
+
+    /// Groups that are still without rows go.
+    fn forget_emptied(&mut self) {
         for emptied in self.emptied.drain(..) {
             if self.groups.get(&emptied).is_some_and(|(group, _)| group.rows == 0) {
                 self.groups.swap_remove(&emptied);
             }
         }
-        let full = self.groups.len() >= p.max_groups;
-        match self.groups.entry(key.clone()) {
-            Entry::Occupied(mut entry) => entry.get_mut().0.enter(&p.plan.aggregates, movement, &scope),
-            Entry::Vacant(_) if full => self.refused += 1,
-            Entry::Vacant(entry) => {
-                let (group, _) = entry.insert((Group::new(&p.plan.aggregates), row.clone()));
-                group.enter(&p.plan.aggregates, movement, &scope);
-            }
-        }
     }
 
-    fn leave(&mut self, p: Processing<'_>, row: &Row, key: Option<&Value>) {
+    /// A row enters its group, whose place is given; the key comes back if the limit refuses a new group.
+    fn enter_group(&mut self, p: Processing<'_>, row: &Row, key: Value) -> Result<usize, Value> {
         let movement = Movement {
             row: row.id(),
             now_ms: p.env.now_ms,
         };
         let scope = RowScope::of(p.env, row);
-        let Some(key) = key else {
-            self.all.leave(&p.plan.aggregates, movement, &scope);
-            return;
-        };
-        if let Entry::Occupied(mut entry) = self.groups.entry(key.clone()) {
-            entry.get_mut().0.leave(&p.plan.aggregates, movement, &scope);
-            if entry.get().0.rows == 0 {
-                self.emptied.push(key.clone());
+        let full = self.groups.len() >= p.max_groups;
+        match self.groups.entry(key) {
+            Entry::Occupied(mut entry) => {
+                entry.get_mut().0.enter(&p.plan.aggregates, movement, &scope);
+                Ok(entry.index())
+            }
+            Entry::Vacant(entry) if full => {
+                self.refused += 1;
+                Err(entry.into_key())
+            }
+            Entry::Vacant(entry) => {
+                let place = entry.index();
+                let (group, _) = entry.insert((Group::new(&p.plan.aggregates), row.clone()));
+                group.enter(&p.plan.aggregates, movement, &scope);
+                Ok(place)
             }
         }
+    }
+
+    fn leave(&mut self, p: Processing<'_>, row: &Row, key: Option<&Value>) {
+        let Some(key) = key else {
+            let movement = Movement {
+                row: row.id(),
+                now_ms: p.env.now_ms,
+            };
+            self.all.leave(&p.plan.aggregates, movement, &RowScope::of(p.env, row));
+            return;
+        };
+        self.leave_group(p, row, key);
+    }
+
+    /// A row leaves its group, whose place is given if it is known.
+    fn leave_group(&mut self, p: Processing<'_>, row: &Row, key: &Value) -> Option<usize> {
+        let movement = Movement {
+            row: row.id(),
+            now_ms: p.env.now_ms,
+        };
+        let scope = RowScope::of(p.env, row);
+        let (place, _, (group, _)) = self.groups.get_full_mut(key)?;
+        group.leave(&p.plan.aggregates, movement, &scope);
+        if group.rows == 0 {
+            self.emptied.push(key.clone());
+        }
+        Some(place)
     }
 
     /// Takes rows into the aggregates without making result rows.
@@ -299,6 +386,7 @@ impl ResultState {
                     p.emit(Some(row), Some(&self.all), true, &mut results.new);
                 }
             }
+            ResultKind::RowPerGroup if !wants_old => self.process_groups(p, new, old, &mut results.new),
             ResultKind::RowPerGroup => {
                 let mut touched: KeyMap<Value, &Row> = KeyMap::default();
                 let new_keys: Vec<Value> = new.iter().map(|row| p.key(row)).collect();
@@ -332,6 +420,42 @@ impl ResultState {
                     p.emit(Some(row), Some(self.group(&p.key(row))), true, &mut results.new);
                 }
             }
+        }
+    }
+
+    /// One update of groups of which only the new rows are wanted.
+    fn process_groups(&mut self, p: Processing<'_>, new: &[Row], old: &[Row], into: &mut Vec<ResultRow>) {
+        let mut touched = Touched::default();
+        let mut refused: KeyMap<Value, &Row> = KeyMap::default();
+        if !new.is_empty() {
+            self.forget_emptied();
+        }
+        for row in new {
+            match self.enter_group(p, row, p.key(row)) {
+                Ok(place) => touched.note(place, row),
+                Err(key) => {
+                    refused.insert(key, row);
+                }
+            }
+        }
+        for row in old {
+            let key = p.key(row);
+            match self.leave_group(p, row, &key) {
+                Some(place) => touched.note(place, row),
+                None => {
+                    refused.insert(key, row);
+                }
+            }
+        }
+        for (place, row) in touched.groups {
+            let group = self
+                .groups
+                .get_index(place)
+                .map_or(&self.empty, |(_, (group, _))| group);
+            p.emit(Some(row), Some(group), true, into);
+        }
+        for row in refused.into_values() {
+            p.emit(Some(row), Some(&self.empty), true, into);
         }
     }
 
@@ -631,6 +755,30 @@ impl ResultState {
         results
     }
 
+    /// The rows of all groups in their order, as many as the limit leaves, if the order tells them apart; where it does not,
+    /// they stand by their first rows, which are to be sought in the window.
+    fn ordered_groups(&self, p: Processing<'_>) -> Option<Vec<ResultRow>> {
+        if p.plan.order_by.is_empty() || !p.told_by_keys() {
+            return None;
+        }
+        let mut rows = Vec::new();
+        for (group, row) in self.groups.values().filter(|(group, _)| group.rows > 0) {
+            p.emit(Some(row), Some(group), true, &mut rows);
+        }
+        rows.sort_by(|a, b| compare_keys(&p.plan.order_by, &a.order, &b.order));
+        let kept = p
+            .plan
+            .limit
+            .map_or(u64::MAX, |limit| limit.saturating_add(p.plan.offset));
+        let kept = usize::try_from(kept).unwrap_or(usize::MAX);
+        let tie = |pair: &[ResultRow]| compare_keys(&p.plan.order_by, &pair[0].order, &pair[1].order).is_eq();
+        if rows.windows(2).take(kept).any(tie) {
+            return None;
+        }
+        rows.truncate(kept);
+        Some(rows)
+    }
+
     /// What `output snapshot` gives: the state of now, for the rows held.
     pub(crate) fn snapshot(&self, p: Processing<'_>, rows: &mut dyn Iterator<Item = &Row>) -> Vec<ResultRow> {
         let mut result = Vec::new();
@@ -647,6 +795,9 @@ impl ResultState {
                 }
             }
             ResultKind::RowPerGroup if p.bounded && (p.plan.limit.is_some() || !p.plan.order_by.is_empty()) => {
+                if let Some(ordered) = self.ordered_groups(p) {
+                    return ordered;
+                }
                 // Which groups are within the limit, and how those that are equal by the order stand, is a matter of
                 // their first rows.
                 let mut seen = indexmap::IndexSet::<Value>::new();
