@@ -223,7 +223,7 @@ struct Inserted {
 }
 
 /// The version of the checkpoint's format.
-const CHECKPOINT_VERSION: u32 = 3;
+const CHECKPOINT_VERSION: u32 = 4;
 
 #[derive(Serialize, Deserialize)]
 struct Checkpoint {

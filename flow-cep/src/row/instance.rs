@@ -214,7 +214,8 @@ impl Select {
             })
             .collect();
         let join = (plan.streams.len() > 1).then(|| JoinPlan::new(&plan));
-        let recognizer = plan.match_recognize.as_ref().map(|plan| Recognizer::new(plan));
+        let window = plan.streams.first().and_then(|stream| stream.window.as_ref());
+        let recognizer = plan.match_recognize.as_ref().map(|plan| Recognizer::new(plan, window));
         let bounded = plan.streams.len() > 1
             || plan
                 .streams

@@ -3,13 +3,13 @@
 //! The pattern becomes a small program; a partial match stands before an instruction, each row carries it to those that the
 //! row satisfies. Alternatives are tried in order of preference, greedy repetition first.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{Aggregate, ContextProperty, PreviousKind, Scope};
-use crate::plan::{MatchPlan, RowPatternPlan};
+use crate::plan::{MatchPlan, RowPatternPlan, WindowPlan};
 use crate::row::KeyMap;
 use crate::row::aggregate::{Group, Movement};
 use crate::row::event::{Event, EventRef, Part, Row};
@@ -38,6 +38,8 @@ pub(crate) struct Recognizer {
     aggregates: Vec<Aggregate>,
     /// From each place: the variables that may follow, in order of preference, and whether the match may end.
     reach: Vec<(Vec<usize>, bool)>,
+    /// Whether rows leave the window before the match.
+    rows_leave: bool,
 }
 
 /// The rows of a partial or complete match, with their variables.
@@ -73,6 +75,8 @@ struct PartitionState {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct RecognizerState {
     partitions: KeyMap<Value, PartitionState>,
+    /// The rows of the window that met a condition of the pattern, by number.
+    matched: BTreeSet<u64>,
     sequence: u64,
     /// When intervals end, and of which partitions.
     due: BTreeMap<i64, Vec<Value>>,
@@ -82,7 +86,7 @@ pub(crate) struct RecognizerState {
 
 impl Recognizer {
     /// Makes the program of a plan.
-    pub(crate) fn new(plan: &MatchPlan) -> Self {
+    pub(crate) fn new(plan: &MatchPlan, window: Option<&WindowPlan>) -> Self {
         let mut program = Vec::new();
         emit(&plan.pattern, &mut program);
         let reach = (0..=program.len()).map(|place| reach(&program, place)).collect();
@@ -91,6 +95,7 @@ impl Recognizer {
             aggregates: plan.aggregates.iter().map(|(_, aggregate)| aggregate.clone()).collect(),
             program,
             reach,
+            rows_leave: !matches!(window, None | Some(WindowPlan::KeepAll)),
         }
     }
 }
@@ -280,15 +285,7 @@ impl RecognizerState {
         max_partial: usize,
     ) -> Vec<Row> {
         if !old.is_empty() {
-            let gone: HashSet<u64> = old.iter().map(Row::id).collect();
-            let keys: indexmap::IndexSet<Value> = old.iter().map(|row| key(recognizer, env, row)).collect();
-            for key in keys {
-                if let Some(partition) = self.partitions.get_mut(&key) {
-                    let whole = |rows: &Rows| rows.iter().all(|(_, event)| !gone.contains(&event.id));
-                    partition.partial.retain(|partial| whole(&partial.rows));
-                    partition.waiting.retain(|found| whole(&found.rows));
-                }
-            }
+            self.forget(recognizer, env, old);
         }
         let mut found: KeyMap<Value, Vec<Match>> = KeyMap::default();
         for row in new {
@@ -309,6 +306,31 @@ impl RecognizerState {
             }
         }
         results
+    }
+
+    /// Rows leave, and with them the partial matches that they are in.
+    ///
+    /// In partitions Esper counts which of the rows were part of a match, and drops as many from the front of those that leave
+    /// together: a match whose row stands behind others that were part of none goes on with it.
+    fn forget(&mut self, recognizer: &Recognizer, env: Env<'_>, old: &[Row]) {
+        let gone: HashSet<u64> = old.iter().map(Row::id).collect();
+        let matched = gone.iter().filter(|id| self.matched.remove(id)).count();
+        if matched > 0 && self.matched.is_empty() {
+            for partition in self.partitions.values_mut() {
+                partition.partial.clear();
+            }
+        }
+        let partitioned = !recognizer.plan.partition_by.is_empty();
+        let count = if partitioned { matched } else { old.len() };
+        let dropped: HashSet<u64> = old.iter().take(count).map(Row::id).collect();
+        let keys: indexmap::IndexSet<Value> = old.iter().map(|row| key(recognizer, env, row)).collect();
+        for key in keys {
+            if let Some(partition) = self.partitions.get_mut(&key) {
+                let without = |rows: &Rows, of: &HashSet<u64>| rows.iter().all(|(_, event)| !of.contains(&event.id));
+                partition.partial.retain(|partial| without(&partial.rows, &dropped));
+                partition.waiting.retain(|found| without(&found.rows, &gone));
+            }
+        }
     }
 
     fn step(
@@ -352,6 +374,9 @@ impl RecognizerState {
                     });
                 if !matches {
                     continue;
+                }
+                if recognizer.rows_leave {
+                    self.matched.insert(event.id);
                 }
                 let (following, ends) = &recognizer.reach[place + 1];
                 if *ends {
