@@ -104,7 +104,7 @@ fn v5() -> Input {
             let mut record: [u8; 48] = std::array::from_fn(|_| dice.next() as u8);
             record[24..28].copy_from_slice(&(99_000_000 + dice.next() as u32 % 900_000).to_be_bytes());
             record[28..32].copy_from_slice(&(99_900_000 + dice.next() as u32 % 90_000).to_be_bytes());
-            record[38] = if dice.next() % 4 == 0 { 17 } else { 6 };
+            record[38] = if dice.next().is_multiple_of(4) { 17 } else { 6 };
             message.fixed_records(&record).expect("a record has 48 bytes");
         }
         message.finish().expect("30 records fit");
@@ -147,7 +147,7 @@ fn templated(name: &'static str, version: Version, fields: &[(u16, u16)], per_da
                     (22, _) => record.extend((99_000_000 + dice.next() as u32 % 900_000).to_be_bytes()),
                     (21, _) => record.extend((99_900_000 + dice.next() as u32 % 90_000).to_be_bytes()),
                     (152 | 153, _) => record.extend((1_699_999_000_000 + dice.next() % 900_000).to_be_bytes()),
-                    (4, _) => record.push(if dice.next() % 4 == 0 { 17 } else { 6 }),
+                    (4, _) => record.push(if dice.next().is_multiple_of(4) { 17 } else { 6 }),
                     (_, 1) => record.extend(dice.bytes::<1>()),
                     (_, 2) => record.extend(dice.bytes::<2>()),
                     _ => record.extend(dice.bytes::<4>()),
