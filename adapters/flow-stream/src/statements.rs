@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use anyhow::anyhow;
 use bundle_log::Position;
 use flow_cep::Engine;
 use flow_store::schema;
@@ -56,7 +58,17 @@ pub(crate) struct Statements {
     /// What the last checkpoint took.
     checkpoint_took: Duration,
     checkpoint_every: Duration,
+    /// The checkpoint that is being written.
+    writing: Option<JoinHandle<anyhow::Result<Written>>>,
     shared: Arc<Shared>,
+}
+
+/// A checkpoint that is on the disk.
+struct Written {
+    /// The oldest place in the log that a restart needs.
+    needed: Position,
+    /// From when the state was taken.
+    took: Duration,
 }
 
 impl Statements {
@@ -115,6 +127,7 @@ impl Statements {
             checkpointed: Instant::now(),
             checkpoint_took: Duration::ZERO,
             checkpoint_every: config.checkpoint_every,
+            writing: None,
             shared,
         })
     }
@@ -175,19 +188,30 @@ impl Statements {
         Ok(())
     }
 
-    /// Writes a checkpoint if the last one is old enough: large windows are written less often, so that they cost no more than
-    /// a small share of the time.
+    /// Begins a checkpoint if the last one is old enough: large windows are written less often, so that they cost no more than
+    /// a small share of the time. The disk is not waited for.
     pub(crate) fn checkpoint_if_due(&mut self) -> anyhow::Result<()> {
+        if self.writing.as_ref().is_some_and(|writing| !writing.is_finished()) {
+            return Ok(());
+        }
+        self.finish_checkpoint()?;
         let pause = self.checkpoint_every.max(self.checkpoint_took * CHECKPOINT_SHARE);
         if self.checkpointed.elapsed() >= pause {
-            self.checkpoint()
+            self.begin_checkpoint()
         } else {
             Ok(())
         }
     }
 
-    /// Writes a checkpoint, after which the log before its place is not needed here any more.
+    /// Writes a checkpoint, and returns when it is on the disk.
     pub(crate) fn checkpoint(&mut self) -> anyhow::Result<()> {
+        self.finish_checkpoint()?;
+        self.begin_checkpoint()?;
+        self.finish_checkpoint()
+    }
+
+    /// Takes the state as it is and has it written by a thread of its own.
+    fn begin_checkpoint(&mut self) -> anyhow::Result<()> {
         let Some(reached) = self.reached.iter().map(Option::as_ref).collect::<Option<Vec<_>>>() else {
             return Ok(());
         };
@@ -214,19 +238,40 @@ impl Statements {
             head,
             engine: engine.checkpoint()?,
         };
-        match checkpoint.write(&self.folder) {
+        let folder = self.folder.clone();
+        self.writing = Some(std::thread::spawn(move || {
+            let needed = checkpoint.needed();
+            checkpoint.write(&folder)?;
+            Ok(Written {
+                needed,
+                took: started.elapsed(),
+            })
+        }));
+        Ok(())
+    }
+
+    /// Waits for a checkpoint that is being written, after which the log before its place is not needed here any more.
+    fn finish_checkpoint(&mut self) -> anyhow::Result<()> {
+        let Some(writing) = self.writing.take() else {
+            return Ok(());
+        };
+        match writing
+            .join()
+            .map_err(|_| anyhow!("the writer of checkpoints panicked"))?
+        {
             Err(error) if is_for_want_of_room(&error) => {
                 tracing::error!(
                     error = format!("{error:#}"),
                     "no checkpoint: a restart goes back to the last one, and the log keeps what that needs"
                 );
-                return Ok(());
             }
-            result => result?,
+            written => {
+                let written = written?;
+                self.shared.trim(|needed| needed.statements = written.needed);
+                self.checkpoint_took = written.took;
+                self.checkpointed = Instant::now();
+            }
         }
-        self.shared.trim(|needed| needed.statements = checkpoint.needed());
-        self.checkpointed = Instant::now();
-        self.checkpoint_took = started.elapsed();
         Ok(())
     }
 
