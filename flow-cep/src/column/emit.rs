@@ -9,6 +9,7 @@ use arrow_array::{
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 
+use super::deliver::delivered;
 use super::groups::{Cell, Grouping, from_word};
 use super::keys::{KeyId, Keys};
 use super::numbers::Number;
@@ -245,11 +246,8 @@ impl Stage {
             .zip(self.schema.fields())
             .map(|(&column, field)| {
                 let array = source.columns[column].read(source.keys, source.grouping, slots);
-                if array.data_type() == field.data_type() {
-                    return array;
-                }
                 // The language may call a narrower type the result; a smallest or largest of it always fits.
-                arrow_cast::cast(&array, field.data_type()).unwrap_or(array)
+                delivered(Arc::clone(&array), field.data_type()).unwrap_or(array)
             })
             .collect();
         if self.alone {
@@ -391,15 +389,10 @@ impl GroupOutput {
             .evaluate(&source, &slots)
             .into_iter()
             .zip(self.schema.fields());
-        let delivered = |(array, field): (ArrayRef, &Arc<Field>)| {
-            if array.data_type() == field.data_type() {
-                Ok(array)
-            } else {
-                arrow_cast::cast(&array, field.data_type())
-            }
-        };
-        let arrays: Result<Vec<ArrayRef>, _> = arrays.map(delivered).collect();
-        RecordBatch::try_new(Arc::clone(&self.schema), arrays.ok()?).ok()
+        let arrays: Option<Vec<ArrayRef>> = arrays
+            .map(|(array, field)| delivered(array, field.data_type()))
+            .collect();
+        RecordBatch::try_new(Arc::clone(&self.schema), arrays?).ok()
     }
 
     pub(crate) const fn grouping(&self) -> usize {

@@ -11,6 +11,7 @@
 //! window with the places of their groups stored, so that nothing is hashed; an id is given back when no group refers to it.
 
 mod compile;
+mod deliver;
 mod emit;
 mod groups;
 mod interner;

@@ -5,21 +5,57 @@ use std::cmp::Ordering;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int32Type, Int64Type};
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
-use arrow_ord::ord::{DynComparator, make_comparator};
-use arrow_schema::{DataType, SortOptions};
+use arrow_schema::DataType;
 
 use super::interner::{Rows, id_from};
+use crate::expr::column::value_at;
+use crate::value::Value;
 
 /// A sort key: its values and the direction. Null comes first in ascending, last in descending order.
 pub(crate) type SortKey = (ArrayRef, bool);
 
-/// Compares rows of one array, or a row of the first with a row of the second.
-fn comparator((left, descending): &SortKey, right: &ArrayRef) -> Option<DynComparator> {
-    let options = SortOptions {
-        descending: *descending,
-        nulls_first: !descending,
-    };
-    make_comparator(left, right, options).ok()
+/// A sort key's values in a form that compares fast.
+struct Sortable {
+    values: Comparable,
+    descending: bool,
+}
+
+enum Comparable {
+    /// Numbers by their ranks; null is lowest.
+    Ranks(Vec<Option<u64>>),
+    /// What is no number.
+    Values(Vec<Value>),
+}
+
+impl Sortable {
+    fn new((array, descending): &SortKey) -> Self {
+        fn ranks<T>(array: &ArrayRef) -> Comparable
+        where
+            T: ArrowPrimitiveType,
+            T::Native: Ranked,
+        {
+            let values = array.as_primitive::<T>().iter();
+            Comparable::Ranks(values.map(|value| value.map(Ranked::rank)).collect())
+        }
+        let values = match array.data_type() {
+            DataType::Int32 => ranks::<Int32Type>(array),
+            DataType::Int64 => ranks::<Int64Type>(array),
+            DataType::Float64 => ranks::<Float64Type>(array),
+            _ => Comparable::Values((0..array.len()).map(|row| value_at(array, row)).collect()),
+        };
+        Self {
+            values,
+            descending: *descending,
+        }
+    }
+
+    fn compare(&self, left: usize, right: usize) -> Ordering {
+        let order = match &self.values {
+            Comparable::Ranks(ranks) => ranks[left].cmp(&ranks[right]),
+            Comparable::Values(values) => values[left].cmp(&values[right]),
+        };
+        if self.descending { order.reverse() } else { order }
+    }
 }
 
 /// So many leading rows at most are sought by keeping the best so far; more by sorting.
@@ -49,7 +85,8 @@ impl Ranked for i32 {
 impl Ranked for f64 {
     #[inline(always)]
     fn rank(self) -> u64 {
-        let bits = self.to_bits();
+        // Both zeros are one.
+        let bits = (self + 0.0).to_bits();
         if bits & SIGN == 0 { bits | SIGN } else { !bits }
     }
 }
@@ -178,23 +215,21 @@ pub(crate) fn leading((values, descending): &SortKey, count: usize) -> Vec<usize
 /// The order of the keys' rows; ties by their ranks.
 pub(crate) fn sorted(keys: &[SortKey], rank: impl Fn(usize) -> usize) -> Vec<usize> {
     let length = keys.first().map_or(0, |(values, _)| values.len());
-    let comparators: Vec<DynComparator> = keys.iter().filter_map(|key| comparator(key, &key.0)).collect();
+    let keys: Vec<Sortable> = keys.iter().map(Sortable::new).collect();
     let mut rows: Vec<usize> = (0..length).collect();
-    rows.sort_by(|&left, &right| compare(&comparators, left, right).then_with(|| rank(left).cmp(&rank(right))));
+    rows.sort_by(|&left, &right| compare(&keys, left, right).then_with(|| rank(left).cmp(&rank(right))));
     rows
 }
 
 /// Whether two rows that follow one another in `rows` are equal by all keys.
 pub(crate) fn has_ties(keys: &[SortKey], rows: &[usize]) -> bool {
-    let comparators: Vec<DynComparator> = keys.iter().filter_map(|key| comparator(key, &key.0)).collect();
-    rows.windows(2)
-        .any(|pair| compare(&comparators, pair[0], pair[1]).is_eq())
+    let keys: Vec<Sortable> = keys.iter().map(Sortable::new).collect();
+    rows.windows(2).any(|pair| compare(&keys, pair[0], pair[1]).is_eq())
 }
 
-fn compare(comparators: &[DynComparator], left: usize, right: usize) -> Ordering {
-    comparators
-        .iter()
-        .map(|compare| compare(left, right))
+fn compare(keys: &[Sortable], left: usize, right: usize) -> Ordering {
+    keys.iter()
+        .map(|key| key.compare(left, right))
         .find(|order| order.is_ne())
         .unwrap_or(Ordering::Equal)
 }

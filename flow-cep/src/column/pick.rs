@@ -6,6 +6,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow_schema::SchemaRef;
 
+use super::deliver::delivered;
 use super::interner::{Rows, id_from};
 use super::order::{self, Best, FEW, SortKey};
 use crate::event_type::arrow_type;
@@ -156,19 +157,12 @@ impl RowOutput {
             };
             piece.push(values);
         }
-        let piece: Result<Vec<ArrayRef>, _> = piece
+        let piece: Option<Vec<ArrayRef>> = piece
             .into_iter()
             .zip(&self.types)
-            .map(|(column, of)| {
-                let delivered = arrow_type(of);
-                if *column.data_type() == delivered {
-                    Ok(column)
-                } else {
-                    arrow_cast::cast(&column, &delivered)
-                }
-            })
+            .map(|(column, of)| delivered(column, &arrow_type(of)))
             .collect();
-        let Ok(piece) = piece else { return };
+        let Some(piece) = piece else { return };
         self.rows += places.len();
         self.pieces.push(piece);
         let many = self.limit.is_some() && self.rows > THIN_ROWS.max(wanted.saturating_mul(4));
@@ -235,20 +229,13 @@ impl RowOutput {
         if rows <= self.offset {
             return None;
         }
-        let columns: Result<Vec<ArrayRef>, _> = columns
+        let columns: Option<Vec<ArrayRef>> = columns
             .into_iter()
             .skip(self.order.len())
             .zip(self.schema.fields())
-            .map(|(column, field)| {
-                let column = column.slice(self.offset, rows - self.offset);
-                if column.data_type() == field.data_type() {
-                    Ok(column)
-                } else {
-                    arrow_cast::cast(&column, field.data_type())
-                }
-            })
+            .map(|(column, field)| delivered(column.slice(self.offset, rows - self.offset), field.data_type()))
             .collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows - self.offset));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns.ok()?, &options).ok()
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns?, &options).ok()
     }
 }

@@ -12,6 +12,7 @@ use arrow_buffer::{BooleanBuffer, NullBuffer};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use serde::{Deserialize, Serialize};
 
+use super::deliver::delivered;
 use super::groups::{Index, Mapping, from_word};
 use super::interner::{NONE, Rows};
 use super::keys::{KeyId, Keys, NULL};
@@ -283,10 +284,7 @@ impl Succession {
         let arrays: Option<Vec<ArrayRef>> = arrays
             .map(|(scalar, field)| {
                 let array = scalar.evaluate(&batch, &times);
-                if array.data_type() == field.data_type() {
-                    return Some(array);
-                }
-                arrow_cast::cast(&array, field.data_type()).ok()
+                delivered(array, field.data_type())
             })
             .collect();
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), arrays?).ok()?;

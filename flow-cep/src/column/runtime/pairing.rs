@@ -6,6 +6,7 @@ use arrow_array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow_schema::{DataType, SchemaRef};
 
 use super::{Emission, Runtime};
+use crate::column::deliver::delivered;
 use crate::column::interner::{Rows, id_from};
 use crate::column::keys::KeyId;
 use crate::column::query::{Passing, Successive};
@@ -126,10 +127,7 @@ impl Runtime {
             .map(|(&input, field)| {
                 let array = self.inputs.array(input, slice, times);
                 let array = arrow_select::take::take(&array, &rows, None).ok()?;
-                if array.data_type() == field.data_type() {
-                    return Some(array);
-                }
-                arrow_cast::cast(&array, field.data_type()).ok()
+                delivered(array, field.data_type())
             })
             .collect();
         RecordBatch::try_new(Arc::clone(&passed.schema), arrays?).ok()
