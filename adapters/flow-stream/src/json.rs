@@ -49,11 +49,10 @@ fn value(column: &ArrayRef, row: usize) -> Value {
             Err(_) => Value::Null,
         },
         DataType::Dictionary(..) => {
-            let dictionary = column.as_any_dictionary();
-            dictionary
-                .normalized_keys()
-                .get(row)
-                .map_or(Value::Null, |&key| value(dictionary.values(), key))
+            // Keys come in eight types, and only as a whole: so of this row alone.
+            let row = column.slice(row, 1);
+            let dictionary = row.as_any_dictionary();
+            value(dictionary.values(), dictionary.normalized_keys()[0])
         }
         DataType::List(_) => {
             let list = column.as_list::<i32>().value(row);

@@ -64,9 +64,10 @@ pub fn value_at(array: &dyn Array, row: usize) -> Value {
             .try_into()
             .map_or(Value::Null, Value::Address),
         DataType::Dictionary(..) => {
-            let dictionary = array.as_any_dictionary();
-            let place = dictionary.normalized_keys()[row];
-            value_at(dictionary.values(), place)
+            // Keys come in eight types, and only as a whole: so of this row alone.
+            let row = array.slice(row, 1);
+            let dictionary = row.as_any_dictionary();
+            value_at(dictionary.values(), dictionary.normalized_keys()[0])
         }
         _ => Value::Null,
     }
