@@ -142,14 +142,7 @@ impl Instance {
     }
 
     /// The output clause's moment has come.
-    fn give(
-        &mut self,
-        select: &Select,
-        output: &OutputPlan,
-        forced: bool,
-        world: World<'_>,
-        sink: &mut Sink,
-    ) {
+    fn give(&mut self, select: &Select, output: &OutputPlan, forced: bool, world: World<'_>, sink: &mut Sink) {
         let results = match output.kind {
             OutputKind::First => {
                 self.output.witnessed = false;
