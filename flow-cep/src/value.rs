@@ -269,6 +269,15 @@ impl Ord for Value {
     }
 }
 
+/// Compares two lists of values by the first that differ; null is lowest, and first unless its place is descending.
+pub(crate) fn compare_by(descending: impl Iterator<Item = bool>, left: &[Value], right: &[Value]) -> Ordering {
+    descending
+        .zip(left.iter().zip(right))
+        .map(|(descending, (left, right))| if descending { right.cmp(left) } else { left.cmp(right) })
+        .find(|ordering| ordering.is_ne())
+        .unwrap_or(Ordering::Equal)
+}
+
 impl Hash for Value {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.rank().hash(state);

@@ -255,22 +255,22 @@ impl Statements {
         let Some(writing) = self.writing.take() else {
             return Ok(());
         };
-        match writing
+        let written = writing
             .join()
-            .map_err(|_| anyhow!("the writer of checkpoints panicked"))?
-        {
+            .map_err(|_| anyhow!("the writer of checkpoints panicked"))?;
+        match written {
+            Ok(written) => {
+                self.shared.trim(|needed| needed.statements = written.needed);
+                self.checkpoint_took = written.took;
+                self.checkpointed = Instant::now();
+            }
             Err(error) if is_for_want_of_room(&error) => {
                 tracing::error!(
                     error = format!("{error:#}"),
                     "no checkpoint: a restart goes back to the last one, and the log keeps what that needs"
                 );
             }
-            written => {
-                let written = written?;
-                self.shared.trim(|needed| needed.statements = written.needed);
-                self.checkpoint_took = written.took;
-                self.checkpointed = Instant::now();
-            }
+            Err(error) => return Err(error),
         }
         Ok(())
     }

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, RecordBatchOptions, UInt64Array,
-};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, UInt64Array};
 use arrow_buffer::NullBuffer;
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, SchemaRef};
 
 use super::deliver::delivered;
 use super::groups::{Cell, Grouping, from_word};
@@ -15,7 +13,8 @@ use super::keys::{KeyId, Keys};
 use super::numbers::Number;
 use super::order::{self, FEW, SortKey};
 use super::query::Function;
-use super::scalar::{Compiled, Scalar};
+use super::scalar::Scalar;
+use super::stage::Stage;
 use super::view::View;
 
 /// A column of the groups: a key or an aggregate.
@@ -199,51 +198,34 @@ impl GroupColumn {
     }
 }
 
-/// Expressions over some of the group columns; only these are made.
+/// Expressions over some of the group columns.
 #[derive(Debug, Clone)]
-struct Stage {
-    columns: Vec<usize>,
-    schema: SchemaRef,
-    scalars: Vec<Compiled>,
-    /// The only column, if nothing else is asked for.
+struct Results {
+    stage: Stage,
+    /// Nothing but one column is asked for.
     alone: bool,
 }
 
-impl Stage {
+impl Results {
     fn new(scalars: &[Scalar], types: &[DataType]) -> Self {
-        let mut columns: Vec<usize> = scalars.iter().flat_map(Scalar::columns).collect();
-        columns.sort_unstable();
-        columns.dedup();
-        let place = |column: usize| columns.iter().position(|&known| known == column).unwrap_or(0);
-        let alone = scalars.len() == 1 && scalars[0].as_column().is_some();
-        let fields: Vec<Field> = columns
-            .iter()
-            .map(|&column| Field::new(format!("_{column}"), types[column].clone(), true))
-            .collect();
-        let schema = Arc::new(Schema::new(fields));
-        let scalars = scalars
-            .iter()
-            .map(|scalar| scalar.remap(place).compile(&schema))
-            .collect();
         Self {
-            columns,
-            schema,
-            scalars,
-            alone,
+            stage: Stage::new(scalars, types),
+            alone: matches!(scalars, [scalar] if scalar.as_column().is_some()),
         }
     }
 
     /// The only column, if nothing else is asked for and it is delivered as it is kept.
     fn integer<'a>(&self, columns: &'a [GroupColumn]) -> Option<&'a GroupColumn> {
-        let whole = self.alone && *self.schema.field(0).data_type() == DataType::Int64;
-        whole.then(|| &columns[self.columns[0]])
+        let whole = self.alone && *self.stage.schema.field(0).data_type() == DataType::Int64;
+        whole.then(|| &columns[self.stage.columns[0]])
     }
 
     fn evaluate(&self, source: &Source<'_>, slots: &[u32]) -> Vec<ArrayRef> {
         let arrays: Vec<ArrayRef> = self
+            .stage
             .columns
             .iter()
-            .zip(self.schema.fields())
+            .zip(self.stage.schema.fields())
             .map(|(&column, field)| {
                 let array = source.columns[column].read(source.keys, source.grouping, slots);
                 // The language may call a narrower type the result; a smallest or largest of it always fits.
@@ -253,11 +235,17 @@ impl Stage {
         if self.alone {
             return arrays;
         }
-        let options = RecordBatchOptions::new().with_row_count(Some(slots.len()));
-        match RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options) {
-            Ok(batch) => self.scalars.iter().map(|scalar| scalar.evaluate(&batch, &[])).collect(),
-            Err(_) => Vec::new(),
-        }
+        let evaluate = |batch: &RecordBatch| {
+            self.stage
+                .scalars
+                .iter()
+                .map(|scalar| scalar.evaluate(batch, &[]))
+                .collect()
+        };
+        self.stage
+            .batch(slots.len(), arrays)
+            .as_ref()
+            .map_or_else(Vec::new, evaluate)
     }
 }
 
@@ -272,9 +260,9 @@ struct Source<'a> {
 pub(crate) struct GroupOutput {
     grouping: usize,
     columns: Vec<GroupColumn>,
-    having: Option<Stage>,
-    order: Vec<(Stage, bool)>,
-    select: Stage,
+    having: Option<Results>,
+    order: Vec<(Results, bool)>,
+    select: Results,
     schema: SchemaRef,
     limit: Option<usize>,
     offset: usize,
@@ -294,7 +282,7 @@ pub(crate) struct Clauses<'a> {
 impl GroupOutput {
     /// `types` are those of the columns.
     pub(crate) fn new(grouping: usize, columns: Vec<GroupColumn>, types: &[DataType], clauses: &Clauses<'_>) -> Self {
-        let one = |scalar: &Scalar| Stage::new(std::slice::from_ref(scalar), types);
+        let one = |scalar: &Scalar| Results::new(std::slice::from_ref(scalar), types);
         Self {
             grouping,
             having: clauses.having.map(one),
@@ -303,7 +291,7 @@ impl GroupOutput {
                 .iter()
                 .map(|(scalar, descending)| (one(scalar), *descending))
                 .collect(),
-            select: Stage::new(clauses.select, types),
+            select: Results::new(clauses.select, types),
             schema: Arc::clone(clauses.schema),
             limit: clauses.limit,
             offset: clauses.offset,

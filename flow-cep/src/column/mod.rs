@@ -23,6 +23,7 @@ mod query;
 mod runtime;
 mod scalar;
 mod sieve;
+mod stage;
 mod state;
 mod succession;
 mod text;

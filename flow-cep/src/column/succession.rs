@@ -5,11 +5,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{
-    ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array,
-};
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, UInt32Array};
 use arrow_buffer::{BooleanBuffer, NullBuffer};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_schema::{DataType, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use super::deliver::delivered;
@@ -17,47 +15,11 @@ use super::groups::{Index, Mapping, from_word};
 use super::interner::{NONE, Rows};
 use super::keys::{KeyId, Keys, NULL};
 use super::numbers::{Numbers, Values};
-use super::scalar::{Compiled, Scalar};
+use super::scalar::Scalar;
+use super::stage::Stage;
 
 /// No event of the key waits.
 const NEVER: i64 = i64::MIN;
-
-/// Expressions over some of the columns of the pairs; only these are made.
-#[derive(Debug)]
-struct Stage {
-    columns: Vec<usize>,
-    schema: SchemaRef,
-    scalars: Vec<Compiled>,
-}
-
-impl Stage {
-    fn new(scalars: &[Scalar], types: &[DataType]) -> Self {
-        let mut columns: Vec<usize> = scalars.iter().flat_map(Scalar::columns).collect();
-        columns.sort_unstable();
-        columns.dedup();
-        let place = |column: usize| columns.iter().position(|&known| known == column).unwrap_or(0);
-        let fields: Vec<Field> = columns
-            .iter()
-            .map(|&column| Field::new(format!("_{column}"), types[column].clone(), true))
-            .collect();
-        let schema = Arc::new(Schema::new(fields));
-        let scalars = scalars
-            .iter()
-            .map(|scalar| scalar.remap(place).compile(&schema))
-            .collect();
-        Self {
-            columns,
-            schema,
-            scalars,
-        }
-    }
-
-    fn batch(&self, pairs: usize, mut column: impl FnMut(usize) -> Option<ArrayRef>) -> Option<RecordBatch> {
-        let arrays: Option<Vec<ArrayRef>> = self.columns.iter().map(|&of| column(of)).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(pairs));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays?, &options).ok()
-    }
-}
 
 /// How a statement over pairs is put together; what it refers to has been made in the runtime.
 #[derive(Debug)]
@@ -268,7 +230,7 @@ impl Succession {
         let met: Vec<u32> = match &self.condition {
             None => all,
             Some(condition) => {
-                let batch = condition.batch(all.len(), |column| self.column(column, pairs, &all, input))?;
+                let batch = self.batch(condition, pairs, &all, input)?;
                 let mask = condition.scalars[0].mask(&batch, &pair_times(pairs, &all, times));
                 all.into_iter().filter(|&pair| mask.value(pair as usize)).collect()
             }
@@ -276,9 +238,7 @@ impl Succession {
         if met.is_empty() {
             return Some(Vec::new());
         }
-        let batch = self
-            .select
-            .batch(met.len(), |column| self.column(column, pairs, &met, input))?;
+        let batch = self.batch(&self.select, pairs, &met, input)?;
         let times = pair_times(pairs, &met, times);
         let arrays = self.select.scalars.iter().zip(self.schema.fields());
         let arrays: Option<Vec<ArrayRef>> = arrays
@@ -293,6 +253,19 @@ impl Succession {
             values: batch.slice(at, 1),
         });
         Some(rows.collect())
+    }
+
+    /// What a stage reads of some of the pairs.
+    fn batch(
+        &self,
+        stage: &Stage,
+        pairs: &Pairs,
+        some: &[u32],
+        input: &mut dyn FnMut(usize) -> ArrayRef,
+    ) -> Option<RecordBatch> {
+        let columns = stage.columns.iter();
+        let columns: Option<Vec<ArrayRef>> = columns.map(|&column| self.column(column, pairs, some, input)).collect();
+        stage.batch(some.len(), columns?)
     }
 
     /// A column of some of the pairs.

@@ -24,6 +24,7 @@ use arrow_buffer::{ArrowNativeType, BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Schema};
 
 use self::choice::{Which, coalesce_truths, compare_addresses, extreme_address};
+pub(crate) use self::compile::mirrored;
 use self::compile::{columnar, compile};
 use self::number::{compare, doubles, ints, longs};
 pub use self::value::{BatchRow, array_of, value_at};
@@ -673,6 +674,7 @@ macro_rules! with_dictionary {
         }
     };
 }
+use with_dictionary;
 
 /// A condition over a dictionary column: a table of its values' truths, looked up by key.
 fn dictionary_truth(column: usize, expr: &Expr, input: &Input<'_>) -> Truth {

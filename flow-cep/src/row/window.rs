@@ -9,7 +9,7 @@ use crate::expr::Expr;
 use crate::plan::{OrderKey, WindowPlan};
 use crate::row::KeyMap;
 use crate::row::event::Row;
-use crate::value::Value;
+use crate::value::{Value, compare_by};
 
 /// What a window passes on: nothing, or an update of new and old rows, either of which may be empty.
 #[derive(Debug, Default)]
@@ -94,13 +94,7 @@ pub(crate) struct SortedEntry {
 
 /// Compares two lists of keys, nulls first unless descending.
 pub(crate) fn compare_keys(order: &[OrderKey], a: &[Value], b: &[Value]) -> Ordering {
-    for ((key, a), b) in order.iter().zip(a).zip(b) {
-        let ordering = if key.descending { b.cmp(a) } else { a.cmp(b) };
-        if ordering.is_ne() {
-            return ordering;
-        }
-    }
-    Ordering::Equal
+    compare_by(order.iter().map(|key| key.descending), a, b)
 }
 
 /// The first point of a grid behind `now`.

@@ -6,9 +6,10 @@ use foldhash::fast::RandomState;
 
 use crate::column::query::Function;
 use crate::column::scalar::Scalar;
+use crate::expr::column::mirrored;
 use crate::expr::{Expr, Node};
 use crate::syntax::ast::BinaryOp;
-use crate::value::{Type, Value};
+use crate::value::Type;
 
 use crate::column::keys::KeyId;
 
@@ -89,15 +90,7 @@ fn lower_bound<'a>(expr: &Expr, columns: &'a [GroupColumn]) -> Option<(&'a Group
     };
     let (column, op, bound) = match (&plain(left).node, &plain(right).node) {
         (Node::Column { column, .. }, Node::Literal(bound)) => (*column, *op, bound),
-        (Node::Literal(bound), Node::Column { column, .. }) => {
-            let op = match op {
-                BinaryOp::LessOrEqual => BinaryOp::GreaterOrEqual,
-                BinaryOp::Less => BinaryOp::Greater,
-                BinaryOp::Equal => BinaryOp::Equal,
-                _ => return None,
-            };
-            (*column, op, bound)
-        }
+        (Node::Literal(bound), Node::Column { column, .. }) => (*column, mirrored(*op), bound),
         _ => return None,
     };
     let bound = bound.as_long()?;
@@ -237,15 +230,4 @@ impl Rule {
         };
         self.columns.iter().any(detailed)
     }
-}
-
-/// Values in the order that a rule asks for; nulls first unless descending.
-pub(crate) fn compare(order: &[(Scalar, bool)], left: &[Value], right: &[Value]) -> std::cmp::Ordering {
-    let mut pairs = order.iter().zip(left.iter().zip(right));
-    pairs
-        .find_map(|((_, descending), (left, right))| {
-            let ordering = if *descending { right.cmp(left) } else { left.cmp(right) };
-            ordering.is_ne().then_some(ordering)
-        })
-        .unwrap_or(std::cmp::Ordering::Equal)
 }

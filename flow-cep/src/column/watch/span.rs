@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::detail::{Detail, Wanted};
 use super::groups::{Given, Heads};
 use super::log::Log;
-use super::rule::{Rule, compare};
+use super::rule::Rule;
 use super::scope::{Group, GroupScope};
 use crate::column::groups::{Index, from_word, to_word};
 use crate::column::interner::{NONE, id_from};
 use crate::column::keys::{KeyId, Keys};
-use crate::value::Value;
+use crate::value::{Value, compare_by};
 
 /// What every group has.
 #[derive(Debug, Clone, Copy)]
@@ -239,7 +239,8 @@ impl Span {
             }
             let rule = &self.rules[at];
             if rows.len() > 1 {
-                rows.sort_by(|(_, left), (_, right)| compare(&rule.order, left, right));
+                let descending = || rule.order.iter().map(|(_, descending)| *descending);
+                rows.sort_by(|(_, left), (_, right)| compare_by(descending(), left, right));
             }
             rows.drain(..rule.offset.min(rows.len()));
             rows.truncate(rule.limit.unwrap_or(usize::MAX));

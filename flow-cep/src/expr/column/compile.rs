@@ -203,7 +203,7 @@ fn text_column(expr: &Expr, schema: &Schema) -> Option<usize> {
 }
 
 /// The comparison seen from the other side.
-pub(super) const fn mirrored(op: BinaryOp) -> BinaryOp {
+pub(crate) const fn mirrored(op: BinaryOp) -> BinaryOp {
     match op {
         BinaryOp::Less => BinaryOp::Greater,
         BinaryOp::LessOrEqual => BinaryOp::GreaterOrEqual,

@@ -11,6 +11,7 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, new_null_array};
 use arrow_schema::DataType;
 
+use super::with_dictionary;
 use crate::event_type::arrow_type;
 use crate::expr::Scope;
 use crate::value::{Type, Value};
@@ -64,10 +65,9 @@ pub fn value_at(array: &dyn Array, row: usize) -> Value {
             .try_into()
             .map_or(Value::Null, Value::Address),
         DataType::Dictionary(..) => {
-            // Keys come in eight types, and only as a whole: so of this row alone.
-            let row = array.slice(row, 1);
-            let dictionary = row.as_any_dictionary();
-            value_at(dictionary.values(), dictionary.normalized_keys()[0])
+            with_dictionary!(array, dictionary => {
+                dictionary.key(row).map_or(Value::Null, |place| value_at(dictionary.values(), place))
+            })
         }
         _ => Value::Null,
     }
