@@ -88,6 +88,9 @@ pub enum EngineError {
     /// The event type has no time column.
     #[error("event type {0} has no time column")]
     NoTimeColumn(String),
+    /// The columns of a batch do not fit together.
+    #[error("columns do not fit together")]
+    Arrow(#[source] arrow_schema::ArrowError),
     /// The checkpoint is of another version, of other statements or damaged.
     #[error("the checkpoint does not fit: {0}")]
     BadCheckpoint(String),
@@ -200,7 +203,16 @@ pub struct Engine {
     inserts: Vec<Option<InsertPlan>>,
     inserted: VecDeque<Inserted>,
     texts: Texts,
-    output: VecDeque<Delivery>,
+    output: VecDeque<Given>,
+}
+
+/// A delivery, of which statement by number, and what brought it about.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) statement: usize,
+    /// The row of the batch pushed last; none if time did.
+    pub(crate) row: Option<usize>,
+    pub(crate) delivery: Delivery,
 }
 
 impl fmt::Debug for Engine {
@@ -234,7 +246,7 @@ struct Checkpoint {
 }
 
 /// The type of what a statement delivers.
-fn row_type(plan: &StatementPlan, catalog: &Catalog) -> Arc<EventType> {
+pub(crate) fn row_type(plan: &StatementPlan, catalog: &Catalog) -> Arc<EventType> {
     let nothing = || Arc::new(EventType::from_columns(plan.name.clone(), &[] as &[(String, Type)]));
     match &plan.action {
         Action::Select(select) => select.output_type.clone(),
@@ -429,7 +441,9 @@ impl Engine {
                 return;
             };
             self.runtime.advance(inserted.time_ms);
+            self.runtime.cause = inserted.row;
             self.runtime.insert_events(inserted.event_type, inserted.events);
+            self.runtime.cause = None;
         }
     }
 
@@ -446,6 +460,7 @@ impl Engine {
         if time > self.runtime.now_ms() {
             self.runtime.advance(time);
         }
+        self.runtime.cause = Some(row);
         let texts = &mut self.texts;
         self.runtime.event(
             event_type,
@@ -453,6 +468,7 @@ impl Engine {
             |place| columns[place].value(row, texts),
             |statement| sifted.wants(statement, row),
         );
+        self.runtime.cause = None;
     }
 
     /// Moves the clock; it does not go back.
@@ -471,7 +487,21 @@ impl Engine {
 
     /// The next delivery.
     pub fn next_output(&mut self) -> Option<Delivery> {
+        self.next_given().map(|given| given.delivery)
+    }
+
+    /// The next delivery with what brought it about.
+    pub(crate) fn next_given(&mut self) -> Option<Given> {
         self.output.pop_front()
+    }
+
+    /// Tells a statement that its first row came at a time, though perhaps not here: the clocks that start with the first row
+    /// start with that one. To be told before a row of that time or a later one is pushed.
+    pub(crate) fn anchor(&mut self, statement: usize, time_ms: i64) {
+        match self.by_row.binary_search(&statement) {
+            Ok(place) => self.runtime.anchor(place, time_ms),
+            Err(_) => self.columns.anchor(statement, time_ms),
+        }
     }
 
     /// Brings the results of both runtimes into the order of time.
@@ -484,24 +514,30 @@ impl Engine {
                     break;
                 };
                 let new = emission.rows.unwrap_or_else(Rows::none);
-                self.deliver(emission.statement, emission.time_ms, new, Rows::none());
+                self.deliver(emission.statement, (emission.time_ms, emission.row), new, Rows::none());
             }
             let Some(delivery) = by_row else { return };
             let (new, old) = (Rows::Values(delivery.new), Rows::Values(delivery.old));
-            self.deliver(self.by_row[delivery.statement], delivery.time_ms, new, old);
+            let came = (delivery.time_ms, delivery.cause);
+            self.deliver(self.by_row[delivery.statement], came, new, old);
         }
     }
 
-    fn deliver(&mut self, statement: usize, time_ms: i64, new: Rows, old: Rows) {
+    fn deliver(&mut self, statement: usize, (time_ms, row): (i64, Option<usize>), new: Rows, old: Rows) {
         let deployed = &mut self.deployed[statement];
         deployed.deliveries += 1;
-        self.output.push_back(Delivery {
+        let delivery = Delivery {
             statement: deployed.name.clone(),
             number: deployed.deliveries,
             time_ms,
             row_type: deployed.row_type.clone(),
             new,
             old,
+        };
+        self.output.push_back(Given {
+            statement,
+            row,
+            delivery,
         });
     }
 
@@ -601,7 +637,7 @@ impl Engine {
 }
 
 /// The engine's time at each row of a time column: never before the clock, nor before that of an earlier row.
-fn engine_times(column: &ArrayRef, now_ms: i64) -> Cow<'_, [i64]> {
+pub(crate) fn engine_times(column: &ArrayRef, now_ms: i64) -> Cow<'_, [i64]> {
     let values: &[i64] = match column.data_type() {
         DataType::Timestamp(..) => column.as_primitive::<TimestampMillisecondType>().values(),
         _ => column.as_primitive::<Int64Type>().values(),
@@ -621,7 +657,7 @@ fn engine_times(column: &ArrayRef, now_ms: i64) -> Cow<'_, [i64]> {
 }
 
 /// Whether a batch has the columns of an event type.
-fn check(of: &EventType, batch: &RecordBatch) -> Result<(), EngineError> {
+pub(crate) fn check(of: &EventType, batch: &RecordBatch) -> Result<(), EngineError> {
     let schema = batch.schema();
     for (at, wanted) in of.schema().fields().iter().enumerate() {
         let found = schema.fields().get(at);

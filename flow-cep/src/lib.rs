@@ -51,9 +51,11 @@ pub mod event_type;
 pub mod expr;
 pub mod plan;
 mod row;
+pub mod spread;
 pub mod syntax;
 pub mod value;
 
 pub use engine::{Delivery, Engine, EngineError, Execution, Limits, Refusal, Rows};
 pub use error::{Diagnostic, Error};
+pub use spread::Spread;
 pub use syntax::{parse, parse_each};

@@ -7,15 +7,18 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod naive;
+mod parted;
 mod support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::DataType;
 use flow_cep::parse_each;
+use flow_cep::plan::Planner;
 use flow_cep::syntax::ast::Module;
 use flow_cep::value::Value;
 use naive::{Naive, V};
@@ -93,6 +96,75 @@ fn a_restart_before_every_row_changes_nothing() {
         let (whole, restarted) = (Run::new(&case, Feeding::Whole), Run::new(&case, Feeding::RestartedRows));
         assert_eq!(whole.deliveries, restarted.deliveries, "in case {}", case.name);
     }
+}
+
+/// The values of rows, sorted: rows of one delivery are compared as a set.
+fn as_set(mut rows: Vec<Vec<Value>>) -> Vec<Vec<Value>> {
+    rows.sort();
+    rows
+}
+
+#[test]
+fn statements_in_parts_give_the_same() {
+    let (mut compared, mut differing) = (0, Vec::new());
+    for case in Case::all() {
+        let rows = case.steps().iter().filter_map(|step| match step {
+            Step::Rows(batch) => Some(batch["ts"].as_primitive::<Int64Type>().values().to_vec()),
+            Step::Clock(_) => None,
+        });
+        // Parts are told of rows in the order of time.
+        if !rows.flatten().is_sorted() {
+            continue;
+        }
+        let whole = Run::new(&case, Feeding::Whole);
+        let (mut planner, mut plans) = (Planner::new([flow()]), Vec::new());
+        for statement in parse_each(case.text()).into_iter().flatten() {
+            plans.extend(planner.plan(&statement, case.text()).ok());
+        }
+        let catalog = Arc::new(planner.catalog().clone());
+        let steps: Vec<parted::Step> = case
+            .steps()
+            .iter()
+            .map(|step| match step {
+                Step::Clock(time_ms) => parted::Step::Clock(*time_ms),
+                Step::Rows(batch) => parted::Step::Rows(batch.clone()),
+            })
+            .collect();
+        let way = parted::Way {
+            parts: 3,
+            seed: 7,
+            cuts: vec![5, 11, 23],
+            restart: 1,
+        };
+        let given = parted::run((&catalog, &plans), case.start_ms(), "ts", &steps, &way);
+        for statement in case.statements() {
+            let Some(wanted) = whole.deliveries.get(&statement.name) else {
+                continue;
+            };
+            compared += 1;
+            let values = |rows: &[Vec<(String, Value)>]| {
+                as_set(
+                    rows.iter()
+                        .map(|row| row.iter().map(|(_, value)| value.clone()).collect())
+                        .collect(),
+                )
+            };
+            let wanted: parted::Deliveries = wanted
+                .iter()
+                .map(|given| (given.time_ms, values(&given.new), values(&given.old)))
+                .collect();
+            let found = given.get(&statement.name).cloned().unwrap_or_default();
+            let found: parted::Deliveries = found
+                .into_iter()
+                .map(|(time, new, old)| (time, as_set(new), as_set(old)))
+                .collect();
+            if found != wanted {
+                differing.push(format!("{} {}", case.name, statement.name));
+            }
+        }
+    }
+    assert!(compared > 1000, "only {compared} statements were compared");
+    assert_eq!(differing, [] as [String; 0], "differ in parts");
 }
 
 /// The rows of a batch of a case as the interpreter's values, with their times.

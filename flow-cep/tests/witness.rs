@@ -10,6 +10,7 @@
 
 mod generate;
 mod naive;
+mod parted;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use flow_cep::value::Value;
 use flow_cep::{Engine, Execution, Limits, parse};
 use generate::{COLUMNS, Row, join, row, statement};
 use naive::{Naive, V};
+use parted::{Step, Way};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngSeed, TestRunner};
 
@@ -239,8 +241,75 @@ fn check(statements: &[String], rows: &[Row], cuts: &[usize], restart: usize) ->
     Ok(())
 }
 
+/// Any way to the parts.
+fn way() -> impl Strategy<Value = Way> {
+    let cuts = proptest::collection::vec(any::<usize>(), 0..5);
+    (1_usize..5, any::<u64>(), cuts, 0_usize..5).prop_map(|(parts, seed, cuts, restart)| Way {
+        parts,
+        seed,
+        cuts,
+        restart,
+    })
+}
+
+/// Spread over parts, statements give what one engine gives.
+fn check_parts(statements: &[String], rows: &[Row], way: &Way) -> Result<(), TestCaseError> {
+    let text = module(statements);
+    let stream = Stream::new(rows);
+    let whole = run(&text, &stream, &[], usize::MAX, Execution::Mixed);
+    let (catalog, plans) = plan(&text);
+    let steps = [Step::Rows(stream.batch.clone()), Step::Clock(stream.end_ms)];
+    let parts = parted::run((&catalog, &plans), START_MS, "time", &steps, way);
+    for (at, statement) in statements.iter().enumerate() {
+        let name = format!("s{at}");
+        let nothing = Vec::new();
+        let (wanted, given) = (
+            whole.get(&name).unwrap_or(&nothing),
+            parts.get(&name).unwrap_or(&nothing),
+        );
+        let ordered = statement.contains(" order by ");
+        for delivery in 0..wanted.len().max(given.len()) {
+            let (wanted, given) = (wanted.get(delivery), given.get(delivery));
+            let agrees = wanted.zip(given).is_some_and(|(wanted, given)| {
+                wanted.0 == given.0
+                    && rows_agree(&wanted.1, &given.1, ordered)
+                    && rows_agree(&wanted.2, &given.2, ordered)
+            });
+            prop_assert!(
+                agrees,
+                "{statement}\ndelivery {delivery}: whole {wanted:?}\nin parts {given:?}\nof {:?}",
+                stream.rows
+            );
+        }
+    }
+    Ok(())
+}
+
 /// Runs a property over statements of a kind, with the same random choices each time.
 fn hold(cases: u32, seed: u64, statements: impl Strategy<Value = Vec<String>>) {
+    let cuts = proptest::collection::vec(any::<usize>(), 0..5);
+    hold_for(
+        cases,
+        seed,
+        statements,
+        (cuts, 0_usize..5),
+        |statements, rows, (cuts, restart)| check(statements, rows, &cuts, restart),
+    );
+}
+
+fn hold_parts(cases: u32, seed: u64, statements: impl Strategy<Value = Vec<String>>) {
+    hold_for(cases, seed, statements, way(), |statements, rows, way| {
+        check_parts(statements, rows, &way)
+    });
+}
+
+fn hold_for<W: std::fmt::Debug>(
+    cases: u32,
+    seed: u64,
+    statements: impl Strategy<Value = Vec<String>>,
+    way: impl Strategy<Value = W>,
+    check: impl Fn(&[String], &[Row], W) -> Result<(), TestCaseError>,
+) {
     let config = Config {
         cases,
         failure_persistence: None,
@@ -249,11 +318,9 @@ fn hold(cases: u32, seed: u64, statements: impl Strategy<Value = Vec<String>>) {
         ..Config::default()
     };
     let rows = proptest::collection::vec(row(), 1..40);
-    let cuts = proptest::collection::vec(any::<usize>(), 0..5);
-    let result = TestRunner::new(config).run(
-        &(statements, rows, cuts, 0_usize..5),
-        |(statements, rows, cuts, restart)| check(&statements, &rows, &cuts, restart),
-    );
+    let result = TestRunner::new(config).run(&(statements, rows, way), |(statements, rows, way)| {
+        check(&statements, &rows, way)
+    });
     if let Err(error) = result {
         panic!("{error}");
     }
@@ -282,4 +349,14 @@ fn statements_give_what_the_interpreter_gives() {
 #[test]
 fn joins_give_what_the_interpreter_gives() {
     hold(cases(200), seed(), proptest::collection::vec(join(), 1..2));
+}
+
+#[test]
+fn statements_in_parts_give_what_one_engine_gives() {
+    hold_parts(cases(400), seed(), proptest::collection::vec(statement(), 1..4));
+}
+
+#[test]
+fn joins_in_parts_give_what_one_engine_gives() {
+    hold_parts(cases(200), seed(), proptest::collection::vec(join(), 1..3));
 }

@@ -37,6 +37,7 @@ use arrow_array::RecordBatch;
 use compile::Form;
 pub(crate) use runtime::Emission;
 use runtime::Runtime;
+pub(crate) use scalar::{Compiled, Scalar};
 pub(crate) use sieve::{Sieve, Sifted};
 use state::RuntimeState;
 
@@ -110,6 +111,15 @@ impl Columns {
     pub(crate) fn advance(&mut self, to_ms: i64) {
         for stream in &mut self.streams {
             stream.runtime.advance(to_ms);
+        }
+    }
+
+    /// Starts the clocks of a statement that its first row starts, which came at `time_ms`.
+    pub(crate) fn anchor(&mut self, statement: usize, time_ms: i64) {
+        for stream in &mut self.streams {
+            if let Some(at) = stream.statements.iter().position(|&known| known == statement) {
+                stream.runtime.anchor(at, time_ms);
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! All columnar statements of one stream, side by side over the same slices.
 
+mod anchor;
 mod pairing;
 mod watching;
 
@@ -529,7 +530,7 @@ impl Runtime {
                 );
             }
         }
-        self.run_watches(times, times[length - 1]);
+        self.run_watches(times, times[length - 1], offset);
         self.run_pairs(slice, times, offset);
         self.keys.sweep();
     }
@@ -541,7 +542,7 @@ impl Runtime {
                 runner.fire(&mut self.keys, due, &mut self.emissions);
             }
         }
-        self.run_watches(&[], now_ms);
+        self.run_watches(&[], now_ms, 0);
         self.keys.sweep();
     }
 

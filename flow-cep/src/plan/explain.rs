@@ -38,7 +38,7 @@ impl Display for Explanation {
 
 /// How costly a statement is for each row of its streams, in rough classes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Cost {
+pub(crate) enum Cost {
     /// Only its filters.
     Filter,
     /// A few sums, or a row kept.
@@ -63,15 +63,24 @@ impl Display for Cost {
     }
 }
 
-/// Explains a planned statement.
+/// Explains a planned statement by itself.
 #[must_use]
 pub fn explain(plan: &StatementPlan, catalog: &Catalog) -> Explanation {
+    explain_halves(plan, catalog, Halves::of(plan).as_ref())
+}
+
+fn explain_halves(plan: &StatementPlan, catalog: &Catalog, halves: Option<&Halves>) -> Explanation {
     let mut lines = Vec::new();
     if let Some(context) = plan.context {
         lines.push(("context", catalog.contexts[context].name.clone()));
     }
     match &plan.action {
-        Action::Select(select) => select_lines(select, plan, catalog, &mut lines),
+        Action::Select(select) => {
+            select_lines(select, catalog, &mut lines);
+            if let Some(halves) = halves {
+                lines.push(("workers", halves_text(halves, catalog)));
+            }
+        }
         Action::CreateWindow(id) => {
             let window = &catalog.windows[*id];
             lines.push((
@@ -157,8 +166,9 @@ pub fn explain(plan: &StatementPlan, catalog: &Catalog) -> Explanation {
 #[must_use]
 pub fn explain_all(plans: &[StatementPlan], catalog: &Catalog) -> Vec<Explanation> {
     let forms = by_column(plans, catalog);
-    let explained = plans.iter().zip(forms).map(|(plan, by_column)| {
-        let mut explanation = explain(plan, catalog);
+    let halves = Halves::of_module(plans, catalog);
+    let explained = plans.iter().zip(forms).zip(halves).map(|((plan, by_column), halves)| {
+        let mut explanation = explain_halves(plan, catalog, halves.as_ref());
         if let Action::Select(_) = &plan.action {
             let form = if by_column { "by column" } else { "by row" };
             explanation.lines.push(("runs", form.to_owned()));
@@ -178,7 +188,7 @@ const fn unbounded_text(unbounded: Unbounded) -> &'static str {
     }
 }
 
-fn select_lines(select: &SelectPlan, plan: &StatementPlan, catalog: &Catalog, lines: &mut Vec<(&'static str, String)>) {
+fn select_lines(select: &SelectPlan, catalog: &Catalog, lines: &mut Vec<(&'static str, String)>) {
     let show = |expr: &Expr| text(expr, &select.scope, &select.aggregates, catalog);
     for stream in &select.streams {
         lines.push(("stream", source_text(stream, catalog)));
@@ -271,9 +281,6 @@ fn select_lines(select: &SelectPlan, plan: &StatementPlan, catalog: &Catalog, li
     }
     lines.push(("state", state_text(select)));
     lines.push(("cost/flow", cost(select).to_string()));
-    if let Some(halves) = Halves::of(plan, catalog) {
-        lines.push(("workers", halves_text(&halves, select, catalog)));
-    }
 }
 
 fn output_text(select: &SelectPlan) -> String {
@@ -391,7 +398,7 @@ fn state_text(select: &SelectPlan) -> String {
     }
 }
 
-fn cost(select: &SelectPlan) -> Cost {
+pub(crate) fn cost(select: &SelectPlan) -> Cost {
     let mut cost = Cost::Filter;
     for stream in &select.streams {
         cost = cost.max(match &stream.source {
@@ -436,7 +443,7 @@ fn cost(select: &SelectPlan) -> Cost {
     }
 }
 
-fn halves_text(halves: &Halves, select: &SelectPlan, catalog: &Catalog) -> String {
+fn halves_text(halves: &Halves, catalog: &Catalog) -> String {
     let mut out = match &halves.exchange {
         Exchange::Nowhere => return "any number; each row is answered where it is".to_owned(),
         Exchange::OneWorker(reason) => return format!("one after the filters: {reason}"),
@@ -444,17 +451,7 @@ fn halves_text(halves: &Halves, select: &SelectPlan, catalog: &Catalog) -> Strin
     };
     let mut keys: Vec<String> = Vec::new();
     for part in &halves.local {
-        let event_type = match select.streams.get(part.stream).map(|stream| &stream.source) {
-            Some(SourcePlan::Events(filter)) => Some(&catalog.event_types[filter.event_type]),
-            _ => select.streams.first().and_then(|stream| match &stream.source {
-                SourcePlan::Pattern(pattern) => {
-                    first_filter(&pattern.root).map(|filter| &catalog.event_types[filter.event_type])
-                }
-                _ => None,
-            }),
-        };
-        let Some(event_type) = event_type else { continue };
-        let scope = own_scope(event_type);
+        let scope = own_scope(&catalog.event_types[part.event_type]);
         let key = part
             .key
             .iter()
@@ -473,23 +470,6 @@ fn halves_text(halves: &Halves, select: &SelectPlan, catalog: &Catalog) -> Strin
         out.push_str("; results merged by one");
     }
     out
-}
-
-fn first_filter(node: &PatternNode) -> Option<&FilterPlan> {
-    match node {
-        PatternNode::Filter { filter, .. } => Some(filter),
-        PatternNode::FollowedBy(nodes) | PatternNode::And(nodes) | PatternNode::Or(nodes) => {
-            nodes.iter().find_map(first_filter)
-        }
-        PatternNode::Every(inner)
-        | PatternNode::EveryDistinct { inner, .. }
-        | PatternNode::Not(inner)
-        | PatternNode::Within { inner, .. }
-        | PatternNode::While { inner, .. }
-        | PatternNode::Repeat { inner, .. }
-        | PatternNode::Until { inner, .. } => first_filter(inner),
-        PatternNode::IntervalMs(_) => None,
-    }
 }
 
 fn own_scope(event_type: &Arc<EventType>) -> Vec<ScopeStream> {

@@ -3,18 +3,25 @@
 //!
 //! A statement can be spread over workers if rows of different keys never meet: groups, partitions of a context, sides of a
 //! join tied by an equality, patterns whose every event is tied to the first. The window must then depend on time alone; a
-//! window that counts rows counts those of all keys.
+//! window that counts rows counts those of all keys. What the workers give must come together to what one would have given:
+//! where that depends on the order of rows of different keys, as with ties of an order, one worker has them all.
+//! [`crate::spread`] runs the halves.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use super::bind::{columns_of, conjuncts};
 use super::{
-    Action, Catalog, ContextKind, PatternNode, PatternPlan, ResultKind, SelectPlan, SourcePlan, StatementPlan,
-    StreamPlan, WindowPlan,
+    Action, Catalog, CatalogId, OutputMoment, OutputPlan, PatternNode, PatternPlan, ResultKind, SelectPlan, SourcePlan,
+    StatementPlan, StreamPlan, WindowPlan,
 };
-use crate::expr::{Expr, Node};
-use crate::syntax::ast::{BinaryOp, JoinKind};
+use crate::column::Scalar;
+use crate::expr::{Aggregate, AggregateFunction, Expr, Node};
+use crate::syntax::ast::{BinaryOp, JoinKind, OutputKind};
+
+mod linked;
+
+pub(crate) use linked::{FilterUse, linked, uses};
 
 /// How a statement is spread over workers.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +42,8 @@ pub struct Halves {
 pub struct LocalPart {
     /// Which event stream: of the from clause, or for patterns the filters in order.
     pub stream: usize,
+    /// The type of its events.
+    pub event_type: CatalogId,
     /// The conditions that drop rows.
     pub conditions: Vec<Expr>,
     /// The columns that are sent on.
@@ -57,9 +66,9 @@ pub enum Exchange {
 impl Halves {
     /// Analyses a planned statement; none for those that only define something.
     #[must_use]
-    pub fn of(plan: &StatementPlan, catalog: &Catalog) -> Option<Self> {
+    pub fn of(plan: &StatementPlan) -> Option<Self> {
         match &plan.action {
-            Action::Select(select) => Some(analyse(select, plan, catalog)),
+            Action::Select(select) => Some(analyse(select, plan)),
             Action::On(_) => Some(Self {
                 local: Vec::new(),
                 exchange: Exchange::OneWorker("it acts on a window or table that other statements fill".to_owned()),
@@ -69,6 +78,38 @@ impl Halves {
             _ => None,
         }
     }
+
+    /// Analyses the statements of a module: those that are linked by what they insert, fill or set run on one worker.
+    #[must_use]
+    pub fn of_module(plans: &[StatementPlan], catalog: &Catalog) -> Vec<Option<Self>> {
+        let groups = linked(plans, catalog);
+        let shares = shares_rows(plans);
+        let alone = |at: usize| groups.iter().filter(|&&group| group == groups[at]).count() == 1;
+        let halves = plans.iter().enumerate().map(|(at, plan)| {
+            let mut halves = Self::of(plan)?;
+            let fed = shares || !alone(at) || uses(plan, catalog).feeds_itself();
+            if fed && !matches!(halves.exchange, Exchange::OneWorker(_)) {
+                halves.exchange = Exchange::OneWorker(
+                    "it runs together with statements that feed it, that it feeds, or that keep windows or tables"
+                        .to_owned(),
+                );
+                halves.local.iter_mut().for_each(|part| part.key.clear());
+            }
+            Some(halves)
+        });
+        halves.collect()
+    }
+}
+
+/// Whether statements keep rows in named windows or tables, or act on such: then all of them run on one worker.
+pub(crate) fn shares_rows(plans: &[StatementPlan]) -> bool {
+    let shares = |plan: &StatementPlan| {
+        matches!(
+            plan.action,
+            Action::CreateWindow(_) | Action::CreateTable(_) | Action::On(_)
+        )
+    };
+    plans.iter().any(shares)
 }
 
 /// Whether a window keeps a row for a time of its own, whatever other rows come.
@@ -79,21 +120,32 @@ const fn by_time(window: Option<&WindowPlan>) -> bool {
     )
 }
 
-fn analyse(select: &SelectPlan, plan: &StatementPlan, catalog: &Catalog) -> Halves {
-    let anchored = select.output.is_some()
-        || select.streams.iter().any(|stream| {
-            matches!(
-                stream.window,
-                Some(WindowPlan::TimeBatch {
-                    reference_ms: None,
-                    start_eager: false,
-                    ..
-                })
-            )
-        });
-    let merged = !select.order_by.is_empty() || select.limit.is_some() || select.offset > 0 || select.distinct;
+fn analyse(select: &SelectPlan, plan: &StatementPlan) -> Halves {
+    let first = |output: &OutputPlan| {
+        output.kind != OutputKind::First && matches!(output.when, OutputMoment::EveryMs(_)) && plan.context.is_none()
+    };
+    let anchored = select.output.as_ref().is_some_and(first)
+        || plan.context.is_none()
+            && select.streams.iter().any(|stream| {
+                matches!(
+                    stream.window,
+                    Some(WindowPlan::TimeBatch {
+                        reference_ms: None,
+                        start_eager: false,
+                        ..
+                    })
+                )
+            });
+    let merged = !select.order_by.is_empty() || select.limit.is_some() || select.offset > 0;
     let local = local_parts(select);
-    match keys(select, plan, catalog) {
+    let mut keys = keys(select, plan).and_then(|keys| one_key_for_each_type(&local, keys));
+    if keys.is_ok() && anchored {
+        let mut conditions = local.iter().flat_map(|part| &part.conditions).chain(&select.condition);
+        if conditions.any(|condition| Scalar::new(condition).is_none()) {
+            keys = one_worker("its clock starts with a row that only the statement itself can tell");
+        }
+    }
+    match keys {
         Ok(keys) if keys.is_empty() => Halves {
             local,
             exchange: Exchange::Nowhere,
@@ -168,6 +220,7 @@ fn local_parts(select: &SelectPlan) -> Vec<LocalPart> {
                 };
                 parts.push(LocalPart {
                     stream: index,
+                    event_type: filter.event_type,
                     conditions: filter.conditions.clone(),
                     columns,
                     key: Vec::new(),
@@ -178,6 +231,7 @@ fn local_parts(select: &SelectPlan) -> Vec<LocalPart> {
                     let columns = filter.1.event_type_columns(pattern, filter.0, &used);
                     parts.push(LocalPart {
                         stream: parts.len(),
+                        event_type: filter.1.event_type,
                         conditions: filter.1.conditions.clone(),
                         columns,
                         key: Vec::new(),
@@ -257,8 +311,35 @@ fn one_worker(reason: &str) -> Keys {
     Err(reason.to_owned())
 }
 
+/// Those positions of the keys that are one expression for all streams of an event type, computed from a row alone: a row goes
+/// to one worker only.
+fn one_key_for_each_type(local: &[LocalPart], keys: Vec<Vec<Expr>>) -> Keys {
+    let Some(width) = keys.first().map(Vec::len) else {
+        return Ok(keys);
+    };
+    let fits = |position: &usize| {
+        let parts = || {
+            local
+                .iter()
+                .zip(&keys)
+                .map(|(part, key)| (part.event_type, key.get(*position)))
+        };
+        parts().all(|(event_type, key)| {
+            key.is_some_and(|key| Scalar::new(key).is_some())
+                && parts().all(|(other_type, other)| other_type != event_type || other == key)
+        })
+    };
+    let positions: Vec<usize> = (0..width).filter(fits).collect();
+    if local.len() != keys.len() || positions.is_empty() {
+        return one_worker("rows of one event type would have to go to two workers");
+    }
+    let keys = keys.iter();
+    let keys = keys.map(|key| positions.iter().map(|&position| key[position].clone()).collect());
+    Ok(keys.collect())
+}
+
 /// The key of each local part; none if nothing need be exchanged.
-fn keys(select: &SelectPlan, plan: &StatementPlan, catalog: &Catalog) -> Keys {
+fn keys(select: &SelectPlan, plan: &StatementPlan) -> Keys {
     if select.into_table.is_some() {
         return one_worker("it feeds a table that other statements read");
     }
@@ -272,14 +353,38 @@ fn keys(select: &SelectPlan, plan: &StatementPlan, catalog: &Catalog) -> Keys {
     {
         return one_worker("it reads a window or table that other statements fill");
     }
-    if let Some(context) = plan.context {
-        return context_keys(select, &catalog.contexts[context].kind);
+    if select.distinct {
+        return one_worker("its rows are distinct over all keys");
+    }
+    let eager = |stream: &StreamPlan| matches!(stream.window, Some(WindowPlan::TimeBatch { force_update: true, .. }));
+    if select.streams.iter().any(eager) {
+        return one_worker("its empty batches are those of all keys");
+    }
+    if select.output.as_ref().is_some_and(|output| output.after.is_some()) {
+        return one_worker("its output begins after rows of all keys");
+    }
+    let cut = !select.order_by.is_empty() || select.limit.is_some() || select.offset > 0;
+    if plan.context.is_some() {
+        return one_worker("the partitions of its context give their rows together");
+    }
+    let forgets = |aggregate: &Aggregate| {
+        use AggregateFunction as F;
+        matches!(
+            aggregate.function,
+            F::Count | F::Sum | F::Avg | F::Min | F::Max | F::Stddev | F::Median | F::Avedev | F::First | F::Last
+        )
+    };
+    if !select.aggregates.iter().all(forgets) {
+        return one_worker("an aggregate of it remembers more than the rows of its window");
     }
     match select.streams.as_slice() {
         [stream] => match &stream.source {
             SourcePlan::Pattern(pattern) => {
                 if stream.window.is_some() || select.result != ResultKind::Rows || select.output.is_some() {
                     return one_worker("its matches of all keys are gathered");
+                }
+                if cut {
+                    return one_worker("matches of all keys are ordered or counted");
                 }
                 pattern_keys(pattern)
             }
@@ -297,6 +402,9 @@ fn stream_keys(select: &SelectPlan, stream: &StreamPlan) -> Keys {
         if !by_time(stream.window.as_ref()) {
             return one_worker("its window counts rows of all keys");
         }
+        if select.output.is_some() || !select.order_by.is_empty() || select.limit.is_some() || select.offset > 0 {
+            return one_worker("its matches of all keys are gathered");
+        }
         return Ok(vec![matching.partition_by.clone()]);
     }
     if stream.uses_previous {
@@ -310,56 +418,30 @@ fn stream_keys(select: &SelectPlan, stream: &StreamPlan) -> Keys {
         ResultKind::Rows => one_worker("its deliveries gather rows of all keys"),
         ResultKind::OneRow | ResultKind::RowPerEvent => one_worker("it has one result over all rows"),
         ResultKind::RowPerGroup | ResultKind::GroupedRowPerEvent => {
-            if matches!(&select.output, Some(output) if matches!(output.when, super::OutputMoment::EveryEvents(_))) {
+            if matches!(&select.output, Some(output) if matches!(output.when, OutputMoment::EveryEvents(_))) {
                 return one_worker("its output counts events of all keys");
+            }
+            let cut = !select.order_by.is_empty() || select.limit.is_some() || select.offset > 0;
+            let decided = |key: &Expr| select.order_by.iter().any(|order| order.expr == *key);
+            if cut && (select.result != ResultKind::RowPerGroup || !select.group_by.iter().all(decided)) {
+                return one_worker("what its order leaves equal follows the order of all rows");
             }
             Ok(vec![select.group_by.clone()])
         }
     }
 }
 
-fn context_keys(select: &SelectPlan, kind: &ContextKind) -> Keys {
-    let streams = match kind {
-        ContextKind::Keyed { streams, .. } => streams
-            .iter()
-            .map(|(filter, keys)| (filter.event_type, keys.clone()))
-            .collect::<Vec<_>>(),
-        ContextKind::Hash { streams, .. } => streams
-            .iter()
-            .map(|(filter, _, arguments)| (filter.event_type, arguments.clone()))
-            .collect(),
-        ContextKind::Category { .. } => return one_worker("categories may overlap"),
-        ContextKind::StartEnd { .. } => return one_worker("its context begins and ends for all rows at once"),
-    };
-    let mut keys = Vec::new();
-    for stream in &select.streams {
-        let types: Vec<_> = match &stream.source {
-            SourcePlan::Events(filter) => vec![filter.event_type],
-            SourcePlan::Pattern(pattern) => filters(&pattern.root)
-                .iter()
-                .map(|(_, filter)| filter.event_type)
-                .collect(),
-            _ => return one_worker("it reads a window or table that other statements fill"),
-        };
-        for event_type in types {
-            match streams.iter().find(|(of, _)| *of == event_type) {
-                Some((_, key)) => keys.push(key.clone()),
-                None => return one_worker("one of its streams is not partitioned by the context"),
-            }
-        }
-    }
-    Ok(keys)
-}
-
 /// Equalities between streams: each stream's side of those that tie all together.
 fn join_keys(select: &SelectPlan, streams: &[StreamPlan]) -> Keys {
-    if streams
-        .iter()
-        .any(|stream| !by_time(stream.window.as_ref()) || matches!(stream.source, SourcePlan::Pattern(_)))
-    {
+    if streams.iter().any(|stream| {
+        !by_time(stream.window.as_ref())
+            || matches!(stream.window, Some(WindowPlan::TimeBatch { .. }))
+            || matches!(stream.source, SourcePlan::Pattern(_))
+    }) {
         return one_worker("a window of the join depends on rows of all keys");
     }
-    if !matches!(select.result, ResultKind::Rows) || select.output.is_some() {
+    let cut = !select.order_by.is_empty() || select.limit.is_some() || select.offset > 0;
+    if !matches!(select.result, ResultKind::Rows) || select.output.is_some() || cut {
         return one_worker("its deliveries gather rows of all keys");
     }
     let outer = streams
@@ -408,6 +490,9 @@ fn join_keys(select: &SelectPlan, streams: &[StreamPlan]) -> Keys {
 /// `every a -> b(x = a.x) -> c(x = a.x)`: each start is an instance of its own, and all of its events are tied to the first.
 fn pattern_keys(pattern: &PatternPlan) -> Keys {
     let reason = "an event of the pattern is not tied to the first by an equality";
+    if pattern.suppress_overlapping || pattern.discard_partials {
+        return one_worker("what its matches have in common is looked at");
+    }
     let steps: &[PatternNode] = match &pattern.root {
         PatternNode::FollowedBy(steps) => steps,
         PatternNode::Every(inner) if matches!(inner.as_ref(), PatternNode::Filter { .. }) => return Ok(Vec::new()),

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{Expr, Node, PreviousKind};
-use crate::plan::{CatalogId, Context, FilterPlan, ResultKind, SelectPlan, SourcePlan, SubqueryPlan};
+use crate::plan::{
+    CatalogId, Context, FilterPlan, OutputMoment, OutputPlan, ResultKind, SelectPlan, SourcePlan, SubqueryPlan,
+};
 use crate::row::WHOLE;
 use crate::row::context::{Partition, fixed_columns};
 use crate::row::event::{Event, EventRef, Part, Row, Shape};
@@ -373,6 +375,20 @@ impl Instance {
             .chain(recognizer)
             .chain(self.output.due)
             .min()
+    }
+
+    /// Starts the clocks that the first row starts, which came at `time_ms`.
+    pub(crate) fn anchor(&mut self, select: &Select, time_ms: i64) {
+        for window in self.windows.iter_mut().flatten() {
+            window.anchor(time_ms);
+        }
+        if let Some(OutputPlan {
+            when: OutputMoment::EveryMs(ms),
+            ..
+        }) = &select.plan.output
+        {
+            self.output.due.get_or_insert_with(|| time_ms + (*ms).max(1));
+        }
     }
 
     /// Takes the counts of what was refused.

@@ -35,6 +35,8 @@ pub(crate) struct RowDelivery {
     pub(crate) statement: usize,
     /// The engine's time.
     pub(crate) time_ms: i64,
+    /// The runtime's cause then.
+    pub(crate) cause: Option<usize>,
     /// Rows that are true now.
     pub(crate) new: Vec<Arc<[Value]>>,
     /// Rows that no longer are.
@@ -116,6 +118,8 @@ pub(crate) struct Runtime {
     shared: Shared,
     states: Vec<StatementState>,
     now_ms: i64,
+    /// The row from outside that is processed; none while time passes.
+    pub(crate) cause: Option<usize>,
     next_event: u64,
     timers: BinaryHeap<Reverse<(i64, Target)>>,
     context_scheduled: Vec<Option<i64>>,
@@ -322,6 +326,7 @@ impl Runtime {
             window_makers,
             states,
             now_ms,
+            cause: None,
             next_event: 0,
             timers: BinaryHeap::new(),
             queue: Inserted::default(),
@@ -539,6 +544,16 @@ impl Runtime {
                     .or_else(|| state.triggers.get(&id).map(|instance| instance.scheduled))
                     .flatten()
             }
+        }
+    }
+
+    /// Starts the clocks of a statement without context that its first row starts, which came at `time_ms`.
+    pub(crate) fn anchor(&mut self, statement: usize, time_ms: i64) {
+        if let Kind::Select(select) = &self.statements[statement].kind
+            && let Some(instance) = self.states[statement].selects.get_mut(&SOLE)
+        {
+            instance.anchor(select, time_ms);
+            self.schedule_statement(statement, SOLE);
         }
     }
 
@@ -989,6 +1004,7 @@ impl Runtime {
                 self.deliveries.push_back(RowDelivery {
                     statement: at,
                     time_ms: self.now_ms,
+                    cause: self.cause,
                     new,
                     old,
                 });

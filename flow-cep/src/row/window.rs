@@ -105,6 +105,13 @@ pub(crate) fn next_on_grid(now: i64, reference: i64, step: i64) -> i64 {
 }
 
 impl Window {
+    /// Lays the grid of batches through a time, if no row has yet.
+    pub(crate) fn anchor(&mut self, time_ms: i64) {
+        if let Self::Batch { reference, .. } = self {
+            reference.get_or_insert(time_ms);
+        }
+    }
+
     /// An empty window.
     pub(crate) fn new(plan: &WindowPlan, now_ms: i64) -> Self {
         match plan {

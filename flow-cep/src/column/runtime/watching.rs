@@ -119,8 +119,9 @@ impl Runtime {
         column(operand, found)
     }
 
-    /// Lets watched windows take the rows of the slice that pass their filters, or only time pass.
-    pub(super) fn run_watches(&mut self, times: &[i64], now_ms: i64) {
+    /// Lets watched windows take the rows of the slice that pass their filters, or only time pass. The slice lies in its batch
+    /// from `offset` on.
+    pub(super) fn run_watches(&mut self, times: &[i64], now_ms: i64, offset: usize) {
         let nothing = crate::column::interner::Rows::Some(Vec::new());
         for watch in &mut self.watches {
             let rows = if times.is_empty() {
@@ -142,12 +143,13 @@ impl Runtime {
             let Given {
                 statement,
                 time_ms,
+                row,
                 rows,
             } = given;
             Emission {
                 statement,
                 time_ms,
-                row: None,
+                row: row.map(|row| offset + row),
                 rows: Some(Delivered::Values(rows.into_iter().map(Into::into).collect())),
             }
         });

@@ -21,6 +21,8 @@ use crate::value::Value;
 pub(crate) struct Given {
     pub(crate) statement: usize,
     pub(crate) time_ms: i64,
+    /// The row of the slice that brought them; none if they come because rows left.
+    pub(crate) row: Option<usize>,
     pub(crate) rows: Vec<Vec<Value>>,
 }
 
@@ -177,14 +179,14 @@ impl Groups {
             self.heads.back.push(0);
         }
         let mut next_ms = self.next_ms(log);
-        for (&slot, row) in entered.iter().zip(log.next - count as u64..) {
+        for (place, (&slot, row)) in entered.iter().zip(log.next - count as u64..).enumerate() {
             let time_ms = log.times.get(row);
             if next_ms <= time_ms {
                 self.expire(keys, log, time_ms, given);
                 next_ms = self.next_ms(log);
             }
             if slot != NONE {
-                self.arrive(keys, log, (row, slot), time_ms, given);
+                self.arrive(keys, log, (row, slot), (time_ms, rows.row(place)), given);
             }
         }
         self.entered = entered;
@@ -197,7 +199,14 @@ impl Groups {
         self.heads.back.give_up(oldest);
     }
 
-    fn arrive(&mut self, keys: &Keys, log: &Log, (row, slot): (u64, u32), now_ms: i64, given: &mut Vec<Given>) {
+    fn arrive(
+        &mut self,
+        keys: &Keys,
+        log: &Log,
+        (row, slot): (u64, u32),
+        (now_ms, in_slice): (i64, usize),
+        given: &mut Vec<Given>,
+    ) {
         let width = self.spans.len();
         let counts = &mut self.counts[slot as usize * width..][..width];
         self.heads.lead(slot, row, counts[self.longest].rows);
@@ -210,6 +219,7 @@ impl Groups {
                     key: self.key,
                     heads: &self.heads,
                     now_ms,
+                    row: Some(in_slice),
                 };
                 span.ask(sight, &[slot], |_| *count, given);
             }
@@ -250,6 +260,7 @@ impl Groups {
                         key: self.key,
                         heads: &self.heads,
                         now_ms: due_ms,
+                        row: None,
                     };
                     let counts = &self.counts;
                     span.ask(sight, &self.moved, |slot| counts[slot as usize * width + at], given);

@@ -37,6 +37,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) key: KeyId,
     pub(crate) heads: &'a Heads,
     pub(crate) now_ms: i64,
+    /// The row of the slice that has come; none if rows have left.
+    pub(crate) row: Option<usize>,
 }
 
 /// A window of one length.
@@ -248,6 +250,7 @@ impl Span {
                 given.push(Given {
                     statement: rule.statement,
                     time_ms: sight.now_ms,
+                    row: sight.row,
                     rows: rows.into_iter().map(|(values, _)| values).collect(),
                 });
             }
