@@ -235,7 +235,7 @@ struct Inserted {
 }
 
 /// The version of the checkpoint's format.
-const CHECKPOINT_VERSION: u32 = 4;
+const CHECKPOINT_VERSION: u32 = 5;
 
 #[derive(Serialize, Deserialize)]
 struct Checkpoint {

@@ -8,14 +8,15 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, SchemaRef};
 
 use super::deliver::delivered;
-use super::groups::{Cell, Grouping, from_word};
+use super::groups::{Cell, Grouping, Groups, from_word};
 use super::keys::{KeyId, Keys};
 use super::numbers::Number;
 use super::order::{self, FEW, SortKey};
 use super::query::Function;
 use super::scalar::Scalar;
 use super::stage::Stage;
-use super::view::View;
+use super::tally::Tally;
+use super::view::{Place, View};
 
 /// A column of the groups: a key or an aggregate.
 #[derive(Debug, Clone)]
@@ -91,8 +92,29 @@ impl GroupColumn {
         }
     }
 
+    /// The column for a count or sum that a tally keeps.
+    pub(crate) fn tallied(function: Function, tally: &mut Tally, argument: Option<usize>) -> Self {
+        let Some(argument) = argument else {
+            return Self::Rows;
+        };
+        let nulls = tally.nulls(argument);
+        match function {
+            Function::Sum => Self::Sum {
+                offset: tally.sum(argument),
+                nulls,
+                double: false,
+            },
+            Function::Average => Self::Average {
+                offset: tally.sum(argument),
+                nulls,
+                double: false,
+            },
+            _ => Self::Count { nulls },
+        }
+    }
+
     /// The word of a group's record that is the column's value, where there is one for all groups.
-    fn word(&self, grouping: &Grouping) -> Option<usize> {
+    fn word(&self, groups: &dyn Groups) -> Option<usize> {
         match *self {
             Self::Rows => Some(0),
             Self::Distinct { offset } => Some(offset),
@@ -100,7 +122,7 @@ impl GroupColumn {
                 offset,
                 nulls,
                 double: false,
-            } if grouping.nulls[nulls].counts.is_empty() => Some(offset),
+            } if !groups.has_nulls(nulls) => Some(offset),
             _ => None,
         }
     }
@@ -109,11 +131,11 @@ impl GroupColumn {
         clippy::cast_precision_loss,
         reason = "counts and sums become double as EPL converts long to double"
     )]
-    fn read(&self, keys: &Keys, grouping: &Grouping, slots: &[u32]) -> ArrayRef {
+    fn read(&self, keys: &Keys, groups: &dyn Groups, slots: &[u32]) -> ArrayRef {
         let present = |nulls: usize| -> (Vec<i64>, Option<NullBuffer>) {
             let counts: Vec<i64> = slots
                 .iter()
-                .map(|&slot| grouping.rows_of(slot) - grouping.nulls_of(slot, nulls))
+                .map(|&slot| groups.rows_of(slot) - groups.nulls_of(slot, nulls))
                 .collect();
             let some = counts
                 .contains(&0)
@@ -121,20 +143,14 @@ impl GroupColumn {
             (counts, some)
         };
         match *self {
-            Self::Key(atom) => {
-                let Some(key) = grouping.index.key() else {
-                    return Arc::new(Int64Array::new_null(slots.len()));
-                };
-                let ids: Vec<u32> = slots.iter().map(|&slot| grouping.index.id(slot)).collect();
-                keys.values(atom, &keys.part(key, &ids, atom))
-            }
-            Self::Rows => Arc::new(Int64Array::from(grouping.gather(slots, 0))),
+            Self::Key(atom) => keys.values(atom, &groups.ids(keys, slots, atom)),
+            Self::Rows => Arc::new(Int64Array::from(groups.gather(slots, 0))),
             Self::Count { nulls } => Arc::new(Int64Array::from(present(nulls).0)),
-            Self::Distinct { offset } => Arc::new(Int64Array::from(grouping.gather(slots, offset))),
+            Self::Distinct { offset } => Arc::new(Int64Array::from(groups.gather(slots, offset))),
             Self::Sum { offset, nulls, double } => {
-                let sums = grouping.gather(slots, offset);
+                let sums = groups.gather(slots, offset);
                 // Most sums are of columns without nulls; a look tells, without keeping the counts.
-                let empty = |slot: &u32| grouping.rows_of(*slot) == grouping.nulls_of(*slot, nulls);
+                let empty = |slot: &u32| groups.rows_of(*slot) == groups.nulls_of(*slot, nulls);
                 let some = if slots.iter().any(empty) {
                     present(nulls).1
                 } else {
@@ -149,7 +165,7 @@ impl GroupColumn {
             }
             Self::Average { offset, nulls, double } => {
                 let (counts, some) = present(nulls);
-                let sums = grouping.gather(slots, offset);
+                let sums = groups.gather(slots, offset);
                 let mean = |(sum, count): (i64, i64)| {
                     let sum = if double { from_word(sum) } else { sum as f64 };
                     sum / count as f64
@@ -161,20 +177,14 @@ impl GroupColumn {
                 slots
                     .iter()
                     .map(|&slot| {
-                        let count = grouping.word(slot, offset);
-                        let squares = from_word(grouping.word(slot, offset + 2));
+                        let count = groups.word(slot, offset);
+                        let squares = from_word(groups.word(slot, offset + 2));
                         (count > 1).then(|| (squares / (count - 1) as f64).sqrt())
                     })
                     .collect::<Float64Array>(),
             ),
             Self::Extreme { extremes, double } => {
-                let front = |&slot: &u32| {
-                    grouping.extremes[extremes]
-                        .queues
-                        .get(slot as usize)?
-                        .front()
-                        .map(|(_, number)| *number)
-                };
+                let front = |&slot: &u32| groups.extreme(extremes, slot);
                 if double {
                     let real = |number| match number {
                         Number::Double(value) => value,
@@ -227,7 +237,7 @@ impl Results {
             .iter()
             .zip(self.stage.schema.fields())
             .map(|(&column, field)| {
-                let array = source.columns[column].read(source.keys, source.grouping, slots);
+                let array = source.columns[column].read(source.keys, source.groups, slots);
                 // The language may call a narrower type the result; a smallest or largest of it always fits.
                 delivered(Arc::clone(&array), field.data_type()).unwrap_or(array)
             })
@@ -251,14 +261,14 @@ impl Results {
 
 struct Source<'a> {
     keys: &'a Keys,
-    grouping: &'a Grouping,
+    groups: &'a dyn Groups,
     columns: &'a [GroupColumn],
 }
 
 /// How a statement's output is made of the groups of a view.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupOutput {
-    grouping: usize,
+    place: Place,
     columns: Vec<GroupColumn>,
     having: Option<Results>,
     order: Vec<(Results, bool)>,
@@ -281,10 +291,10 @@ pub(crate) struct Clauses<'a> {
 
 impl GroupOutput {
     /// `types` are those of the columns.
-    pub(crate) fn new(grouping: usize, columns: Vec<GroupColumn>, types: &[DataType], clauses: &Clauses<'_>) -> Self {
+    pub(crate) fn new(place: Place, columns: Vec<GroupColumn>, types: &[DataType], clauses: &Clauses<'_>) -> Self {
         let one = |scalar: &Scalar| Results::new(std::slice::from_ref(scalar), types);
         Self {
-            grouping,
+            place,
             having: clauses.having.map(one),
             order: clauses
                 .order
@@ -303,16 +313,16 @@ impl GroupOutput {
     ///
     /// Where only the first by a sum or a count are wanted the others are passed over without being listed.
     pub(crate) fn live_rows(&self, keys: &Keys, view: &View) -> Option<RecordBatch> {
-        let grouping = &view.groupings[self.grouping];
+        let groups = view.groups(self.place);
         let wanted = self.wanted();
         let leading = match &self.order[..] {
             [(first, descending), ..] if self.having.is_none() && (1..=FEW).contains(&wanted) => first
                 .integer(&self.columns)
-                .and_then(|column| column.word(grouping))
-                .map(|offset| grouping.leading(offset, *descending, wanted)),
+                .and_then(|column| column.word(groups))
+                .map(|offset| groups.leading(offset, *descending, wanted)),
             _ => None,
         };
-        self.rows(keys, view, leading.unwrap_or_else(|| grouping.live()))
+        self.rows(keys, view, leading.unwrap_or_else(|| groups.live()))
     }
 
     fn wanted(&self) -> usize {
@@ -321,10 +331,10 @@ impl GroupOutput {
 
     /// The rows for these groups, none if there are none.
     pub(crate) fn rows(&self, keys: &Keys, view: &View, mut slots: Vec<u32>) -> Option<RecordBatch> {
-        let grouping = &view.groupings[self.grouping];
+        let groups = view.groups(self.place);
         let source = Source {
             keys,
-            grouping,
+            groups,
             columns: &self.columns,
         };
         if let Some(having) = &self.having {
@@ -341,7 +351,7 @@ impl GroupOutput {
             return None;
         }
         let wanted = self.wanted();
-        let grouped = grouping.index.key().is_some();
+        let grouped = groups.is_grouped();
         if let Some(((first, descending), others)) = self.order.split_first() {
             let values = first.evaluate(&source, &slots).pop()?;
             let leading = order::leading(&(Arc::clone(&values), *descending), wanted);
@@ -359,12 +369,12 @@ impl GroupOutput {
             let mut sorted = order::sorted(&sort_keys, |place| place);
             let decided = &sorted[..wanted.saturating_add(1).min(sorted.len())];
             if grouped && order::has_ties(&sort_keys, decided) {
-                let ranks = view.appearance(self.grouping, &slots);
+                let ranks = view.appearance(self.place, &slots);
                 sorted = order::sorted(&sort_keys, |place| ranks[slots[place] as usize]);
             }
             slots = sorted.into_iter().map(|place| slots[place]).collect();
         } else if grouped {
-            let ranks = view.appearance(self.grouping, &slots);
+            let ranks = view.appearance(self.place, &slots);
             slots.sort_by_key(|&slot| ranks[slot as usize]);
         }
         slots.truncate(wanted);
@@ -383,7 +393,7 @@ impl GroupOutput {
         RecordBatch::try_new(Arc::clone(&self.schema), arrays?).ok()
     }
 
-    pub(crate) const fn grouping(&self) -> usize {
-        self.grouping
+    pub(crate) const fn place(&self) -> Place {
+        self.place
     }
 }

@@ -599,35 +599,12 @@ impl Grouping {
         }
     }
 
-    /// Slots of the groups that have rows.
-    pub(crate) fn live(&self) -> Vec<u32> {
-        (0..self.index.bound())
-            .filter(|slot| self.words[slot * self.stride] != 0)
-            .map(id_from)
-            .collect()
-    }
-
-    /// The rows of a group.
-    pub(crate) fn rows_of(&self, slot: u32) -> i64 {
-        self.words[slot as usize * self.stride]
-    }
-
-    /// The word at an offset of a group's record.
-    pub(crate) fn word(&self, slot: u32, offset: usize) -> i64 {
-        self.words[slot as usize * self.stride + offset]
-    }
-
     /// Slots of the groups that have rows, or had some when [`Grouping::turn`] was called last.
     pub(crate) fn held(&self) -> Vec<u32> {
         (0..self.index.bound())
             .map(id_from)
             .filter(|&slot| self.index.id(slot) != NONE)
             .collect()
-    }
-
-    /// Rows of a group whose argument is null.
-    pub(crate) fn nulls_of(&self, slot: u32, nulls: usize) -> i64 {
-        self.nulls[nulls].counts.get(slot as usize).copied().unwrap_or(0)
     }
 
     /// Forgets all rows, as a batch ends. Groups that had any stay, without rows, until the next call.
@@ -654,25 +631,97 @@ impl Grouping {
         }
         self.settle(keys);
     }
+}
+
+impl Groups for Grouping {
+    fn is_grouped(&self) -> bool {
+        self.index.key().is_some()
+    }
+
+    fn ids(&self, keys: &Keys, slots: &[u32], atom: KeyId) -> Vec<u32> {
+        let ids: Vec<u32> = slots.iter().map(|&slot| self.index.id(slot)).collect();
+        self.index.key().map_or_else(Vec::new, |key| keys.part(key, &ids, atom))
+    }
+
+    fn records(&self) -> (&[i64], usize) {
+        (&self.words, self.stride)
+    }
+
+    fn has_nulls(&self, nulls: usize) -> bool {
+        !self.nulls[nulls].counts.is_empty()
+    }
+
+    fn nulls_of(&self, slot: u32, nulls: usize) -> i64 {
+        self.nulls[nulls].counts.get(slot as usize).copied().unwrap_or(0)
+    }
+
+    fn extreme(&self, extremes: usize, slot: u32) -> Option<Number> {
+        let (_, number) = self.extremes[extremes].queues.get(slot as usize)?.front()?;
+        Some(*number)
+    }
+}
+
+/// What statements read of groups, by the slot of a group.
+pub(crate) trait Groups {
+    /// Whether rows are divided; if not all are one group, in slot 0.
+    fn is_grouped(&self) -> bool;
+
+    /// The ids of one of the atoms that the groups' key is made of.
+    fn ids(&self, keys: &Keys, slots: &[u32], atom: KeyId) -> Vec<u32>;
+
+    /// Records of so many words, by slot; the first word counts the group's rows.
+    fn records(&self) -> (&[i64], usize);
+
+    /// Whether an argument may be null in any group.
+    fn has_nulls(&self, nulls: usize) -> bool;
+
+    /// Rows of a group whose argument is null.
+    fn nulls_of(&self, slot: u32, nulls: usize) -> i64;
+
+    /// The smallest or largest argument of a group.
+    fn extreme(&self, extremes: usize, slot: u32) -> Option<Number>;
+
+    /// The word at an offset of a group's record.
+    fn word(&self, slot: u32, offset: usize) -> i64 {
+        let (words, stride) = self.records();
+        words[slot as usize * stride + offset]
+    }
+
+    /// The rows of a group.
+    fn rows_of(&self, slot: u32) -> i64 {
+        self.word(slot, 0)
+    }
+
+    /// The word of each of the groups.
+    fn gather(&self, slots: &[u32], offset: usize) -> Vec<i64> {
+        let (words, stride) = self.records();
+        slots
+            .iter()
+            .map(|&slot| words[slot as usize * stride + offset])
+            .collect()
+    }
+
+    /// Slots of the groups that have rows.
+    fn live(&self) -> Vec<u32> {
+        let (words, stride) = self.records();
+        let records = words.chunks_exact(stride).zip(0..);
+        records
+            .filter(|(record, _)| record[0] != 0)
+            .map(|(_, slot)| slot)
+            .collect()
+    }
 
     /// Slots of groups that have rows and may be among the first by an integer word, no fewer than `count` of them if there
     /// are as many.
-    pub(crate) fn leading(&self, offset: usize, descending: bool, count: usize) -> Vec<u32> {
+    fn leading(&self, offset: usize, descending: bool, count: usize) -> Vec<u32> {
+        let (words, stride) = self.records();
         let mut best = Best::new(count, descending);
-        for (record, slot) in self.words.chunks_exact(self.stride).zip(0..) {
+        for (record, slot) in words.chunks_exact(stride).zip(0..) {
             if best.admits(record[offset]) && record[0] != 0 {
                 best.offer(record[offset], slot);
             }
         }
         best.take()
-    }
-
-    /// The word of each of the groups.
-    pub(crate) fn gather(&self, slots: &[u32], offset: usize) -> Vec<i64> {
-        slots
-            .iter()
-            .map(|&slot| self.words[slot as usize * self.stride + offset])
-            .collect()
     }
 }
 

@@ -125,6 +125,8 @@ struct Slot {
     kind: Kind,
     ids: Vec<u32>,
     fresh: bool,
+    /// Whether tallies refer to its ids without holding them.
+    tallied: bool,
 }
 
 impl Slot {
@@ -178,12 +180,12 @@ pub(crate) fn can_be_key(data_type: &DataType) -> bool {
     }
 }
 
-const fn pack(left: u32, right: u32) -> u64 {
+pub(super) const fn pack(left: u32, right: u32) -> u64 {
     ((left as u64) << 32) | right as u64
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "the two halves of a packed pair")]
-const fn unpack(pair: u64) -> (u32, u32) {
+pub(super) const fn unpack(pair: u64) -> (u32, u32) {
     ((pair >> 32) as u32, pair as u32)
 }
 
@@ -235,6 +237,7 @@ impl Keys {
             kind,
             ids: Vec::new(),
             fresh: false,
+            tallied: false,
         });
         self.slots.len() - 1
     }
@@ -265,6 +268,20 @@ impl Keys {
         Some(key)
     }
 
+    /// The two keys that a key of several is made of, for a tally, which refers to their ids without holding them. None for fewer
+    /// than two.
+    pub(crate) fn sides(&mut self, parts: &[KeyId]) -> Option<(KeyId, KeyId)> {
+        let mut parts = parts.to_vec();
+        parts.sort_unstable();
+        parts.dedup();
+        let (&right, others) = parts.split_last()?;
+        let left = self.tuple(others)?;
+        for side in [left, right] {
+            self.slots[side].tallied = true;
+        }
+        Some((left, right))
+    }
+
     /// The keys that a key is made of, itself included.
     pub(crate) fn closure(&self, key: KeyId, visit: &mut impl FnMut(KeyId)) {
         visit(key);
@@ -276,6 +293,11 @@ impl Keys {
 
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Most ids of each key.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
     }
 
     /// The input that an atom reads.
@@ -348,8 +370,9 @@ impl Keys {
     }
 
     /// Gives back what nobody holds: pairs at once; what pairs are made of is looked for when there may be much of it, as
-    /// counting it with every pair that comes and goes would cost more.
-    pub(crate) fn sweep(&mut self) {
+    /// counting it with every pair that comes and goes would cost more. `tallied` calls what it is given with each id of a key
+    /// that tallies refer to.
+    pub(crate) fn sweep(&mut self, mut tallied: impl FnMut(KeyId, &mut dyn FnMut(u32))) {
         for key in (0..self.slots.len()).rev() {
             let ([.., slot], pairs) = self.slots.split_at_mut(key + 1) else {
                 continue;
@@ -359,18 +382,22 @@ impl Keys {
                 Kind::Atom { dictionary, .. } => dictionary.settle(),
             }
             let made_of = |slot: &&Slot| slot.is_made_of(key);
-            let marks = if pairs.iter().any(|slot| made_of(&slot)) {
+            let marks = if slot.tallied || pairs.iter().any(|slot| made_of(&slot)) {
                 let Some(ids) = slot.kind.ids().filter(|ids| ids.is_littered()) else {
                     continue;
                 };
                 let mut marks = Marks::new(ids.bound());
                 let base = slot.kind.base();
+                let mut mark = |id: u32| {
+                    if id >= base {
+                        marks.mark(id - base);
+                    }
+                };
                 for pair in pairs.iter().filter(made_of) {
-                    pair.each_part(key, |id| {
-                        if id >= base {
-                            marks.mark(id - base);
-                        }
-                    });
+                    pair.each_part(key, &mut mark);
+                }
+                if slot.tallied {
+                    tallied(key, &mut mark);
                 }
                 Some(marks)
             } else {

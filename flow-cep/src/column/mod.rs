@@ -26,6 +26,7 @@ mod sieve;
 mod stage;
 mod state;
 mod succession;
+mod tally;
 mod text;
 mod view;
 mod watch;

@@ -16,10 +16,11 @@ use super::interner::{Rows, id_from};
 use super::keys::{KeyId, Keys};
 use super::numbers::Numbers;
 use super::pick::RowOutput;
-use super::query::{Body, Function, Output, Query, Window};
+use super::query::{Aggregate, Body, Function, Output, Query, Window};
 use super::scalar::{Compiled, Scalar};
 use super::succession::Succession;
-use super::view::{Keeping, View};
+use super::tally::Tally;
+use super::view::{Keeping, Place, View};
 use super::watch::{Given, Groups, Watch};
 use pairing::Passed;
 use watching::Watched;
@@ -262,19 +263,35 @@ impl Runtime {
                 select,
             } => {
                 let atoms: Vec<KeyId> = keys.iter().map(|key| self.atom(key)).collect();
-                let key = self.keys.tuple(&atoms);
-                let grouping = self.grouping(runner, key);
                 let mut columns: Vec<GroupColumn> = atoms.iter().map(|&atom| GroupColumn::Key(atom)).collect();
-                for aggregate in aggregates {
-                    let column = self.aggregate(
-                        runner,
-                        grouping,
-                        &atoms,
-                        aggregate.function,
-                        aggregate.argument.as_ref(),
-                    );
-                    columns.push(column);
-                }
+                let sides = if self.can_be_tallied(query.window, aggregates) {
+                    self.keys.sides(&atoms)
+                } else {
+                    None
+                };
+                let place = match sides {
+                    Some(sides) => {
+                        let tally = self.tally(runner, sides);
+                        for aggregate in aggregates {
+                            let number = aggregate
+                                .argument
+                                .as_ref()
+                                .map(|argument| self.number(runner, argument).0);
+                            let tally = &mut self.runners[runner].view.tallies[tally];
+                            columns.push(GroupColumn::tallied(aggregate.function, tally, number));
+                        }
+                        Place::Tally(tally)
+                    }
+                    None => {
+                        let key = self.keys.tuple(&atoms);
+                        let grouping = self.grouping(runner, key);
+                        for aggregate in aggregates {
+                            let argument = aggregate.argument.as_ref();
+                            columns.push(self.aggregate(runner, grouping, &atoms, aggregate.function, argument));
+                        }
+                        Place::Grouping(grouping)
+                    }
+                };
                 let clauses = Clauses {
                     having: having.as_ref(),
                     select,
@@ -287,7 +304,7 @@ impl Runtime {
                 let types: Vec<DataType> = key_types
                     .chain(aggregates.iter().map(|aggregate| arrow_type(&aggregate.of)))
                     .collect();
-                let output = GroupOutput::new(grouping, columns, &types, &clauses);
+                let output = GroupOutput::new(place, columns, &types, &clauses);
                 let every_ms = match query.output {
                     Output::Snapshot { every_ms } => Some(every_ms),
                     Output::Batch | Output::First { .. } | Output::Each => None,
@@ -382,6 +399,46 @@ impl Runtime {
         groupings.len() - 1
     }
 
+    /// Whether the groups may wait until a snapshot asks for them: nothing is asked of them between, and it does not matter
+    /// in what order their rows came.
+    fn can_be_tallied(&self, window: Window, aggregates: &[Aggregate]) -> bool {
+        matches!(window, Window::Time { .. })
+            && aggregates.iter().all(|aggregate| {
+                matches!(aggregate.function, Function::Count | Function::Sum | Function::Average)
+                    && aggregate
+                        .argument
+                        .as_ref()
+                        .is_none_or(|argument| !self.is_double(argument))
+            })
+    }
+
+    fn tally(&mut self, runner: usize, sides: (KeyId, KeyId)) -> usize {
+        let limit = self.keys.limit();
+        let tallies = &mut self.runners[runner].view.tallies;
+        if let Some(tally) = tallies.iter().position(|tally| tally.sides == sides) {
+            return tally;
+        }
+        tallies.push(Tally::new(sides, limit));
+        tallies.len() - 1
+    }
+
+    fn is_double(&self, argument: &Scalar) -> bool {
+        matches!(argument.data_type(&self.schema), DataType::Float64 | DataType::Float32)
+    }
+
+    /// The place of an argument of aggregates in a runner's view, and whether it is in floating point.
+    fn number(&mut self, runner: usize, argument: &Scalar) -> (usize, bool) {
+        let double = self.is_double(argument);
+        let input = self.inputs.input(argument, &self.schema);
+        let place = self.inputs.number(input, double);
+        let runner = &mut self.runners[runner];
+        let argument = runner.view.argument(input, double);
+        if runner.numbers.len() == argument {
+            runner.numbers.push(place);
+        }
+        (argument, double)
+    }
+
     fn aggregate(
         &mut self,
         runner: usize,
@@ -398,15 +455,7 @@ impl Runtime {
                 let member: Vec<KeyId> = atoms.iter().copied().chain([atom]).collect();
                 distinct = Some((atom, self.keys.tuple(&member)));
             } else {
-                let double = matches!(argument.data_type(&self.schema), DataType::Float64 | DataType::Float32);
-                let input = self.inputs.input(argument, &self.schema);
-                let place = self.inputs.number(input, double);
-                let runner = &mut self.runners[runner];
-                let argument = runner.view.argument(input, double);
-                if runner.numbers.len() == argument {
-                    runner.numbers.push(place);
-                }
-                number = Some((argument, double));
+                number = Some(self.number(runner, argument));
             }
         }
         GroupColumn::aggregate(
@@ -431,6 +480,11 @@ impl Runtime {
                 }
                 for members in &grouping.members {
                     key_users[members.atom].push(runner.filter);
+                }
+            }
+            for tally in &runner.view.tallies {
+                for side in [tally.sides.0, tally.sides.1] {
+                    self.keys.closure(side, &mut |key| key_users[key].push(runner.filter));
                 }
             }
             for &number in &runner.numbers {
@@ -532,7 +586,7 @@ impl Runtime {
         }
         self.run_watches(times, times[length - 1], offset);
         self.run_pairs(slice, times, offset);
-        self.keys.sweep();
+        self.sweep();
     }
 
     /// Lets time pass up to and including an instant.
@@ -543,12 +597,26 @@ impl Runtime {
             }
         }
         self.run_watches(&[], now_ms, 0);
-        self.keys.sweep();
+        self.sweep();
+    }
+
+    /// Gives back the ids that nothing refers to.
+    fn sweep(&mut self) {
+        let runners = &mut self.runners;
+        self.keys.sweep(|key, visit| {
+            for runner in runners.iter_mut() {
+                runner.view.settle();
+                for tally in &runner.view.tallies {
+                    tally.each_part(key, &mut *visit);
+                }
+            }
+        });
     }
 
     /// Rows that found no room for their group, and rows that found none in a window, since the last call.
     pub(crate) fn take_refused(&mut self) -> (u64, u64) {
-        let groups = self.keys.take_refused();
+        let ungrouped = self.runners.iter_mut().map(|runner| &mut runner.view.ungrouped);
+        let groups = self.keys.take_refused() + ungrouped.map(std::mem::take).sum::<u64>();
         let rows = self
             .runners
             .iter_mut()
@@ -559,17 +627,20 @@ impl Runtime {
         (groups, rows)
     }
 
-    /// Rows in the window and groups of a statement.
+    /// Rows in the window and groups of a statement; those of a tally as of its last snapshot.
     pub(crate) fn size(&self, statement: usize) -> (usize, usize) {
         for runner in &self.runners {
             if let Some(client) = runner.groups.iter().find(|client| client.statement == statement) {
-                let grouping = &runner.view.groupings[client.output.grouping()];
                 let rows = if runner.view.keeping == Keeping::Together {
                     0
                 } else {
                     runner.view.rows
                 };
-                return (rows, grouping.index.len());
+                let groups = match client.output.place() {
+                    Place::Grouping(grouping) => runner.view.groupings[grouping].index.len(),
+                    Place::Tally(tally) => runner.view.tallies[tally].len(),
+                };
+                return (rows, groups);
             }
             if let Some(client) = runner.rows.iter().find(|client| client.statement == statement) {
                 return (client.output.len(), 0);
@@ -710,11 +781,11 @@ impl Runner {
     /// Does what is due at an instant: expiry comes before output.
     fn fire(&mut self, keys: &mut Keys, due_ms: i64, emissions: &mut Vec<Emission>) {
         self.view.expire(keys, due_ms);
+        self.view.settle();
         for client in &mut self.groups {
             if client.next_ms == Some(due_ms) {
                 client.next_ms = client.every_ms.map(|every| due_ms.saturating_add(every));
-                let grouping = &self.view.groupings[client.output.grouping()];
-                let rows = if grouping.index.key().is_some() {
+                let rows = if self.view.groups(client.output.place()).is_grouped() {
                     client.output.live_rows(keys, &self.view)
                 } else {
                     client.output.rows(keys, &self.view, vec![0])
@@ -743,11 +814,11 @@ impl Runner {
             return;
         }
         for client in &self.groups {
-            let grouping = &self.view.groupings[client.output.grouping()];
-            let slots = if grouping.index.key().is_some() {
-                grouping.held()
-            } else {
-                vec![0]
+            let slots = match client.output.place() {
+                Place::Grouping(grouping) if self.view.groups(client.output.place()).is_grouped() => {
+                    self.view.groupings[grouping].held()
+                }
+                _ => vec![0],
             };
             let rows = client.output.rows(keys, &self.view, slots);
             if rows.is_some() || silent {

@@ -149,6 +149,7 @@ fn restore_runner(runner: &mut Runner, keys: &mut Keys, state: RunnerState) -> O
     runner.view.sequence = state.sequence;
     runner.view.rows = usize::try_from(state.rows).ok()?;
     check_chunks(&runner.view)?;
+    runner.view.retally(keys)?;
     for (client, next_ms) in runner.groups.iter_mut().zip(state.next_ms) {
         client.next_ms = next_ms;
     }
@@ -212,6 +213,8 @@ fn check_chunks(view: &View) -> Option<()> {
         let length = chunk.times.len();
         let fits = chunk.start <= length
             && chunk.places.len() == view.groupings.len()
+            && chunk.pairs.len() == view.tallies.len()
+            && chunk.pairs.iter().all(|pairs| pairs.len() == length)
             && chunk.numbers.len() == view.arguments.len()
             && chunk
                 .numbers
