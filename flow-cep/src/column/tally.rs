@@ -13,7 +13,7 @@ use super::numbers::{Number, Numbers, Values};
 /// The pair of a row that takes no part: its keys found no room.
 pub(crate) const NO_PAIR: u64 = u64::MAX;
 
-/// So many changes may wait, or half as many as there are groups.
+/// So many changes may wait, or a quarter as many as there are groups.
 const MOST_CHANGES: usize = 1 << 17;
 
 /// Bits of a key that are sorted by at a time.
@@ -204,7 +204,7 @@ impl Tally {
     /// Whether so much has changed that it should not wait for a look.
     pub(crate) const fn is_due(&self) -> bool {
         let (changes, groups) = (self.changes.pairs.len(), self.groups.pairs.len());
-        changes >= MOST_CHANGES && changes >= groups / 2
+        changes >= MOST_CHANGES && changes >= groups / 4
     }
 
     /// Brings the groups up to date. `refused` gets the pairs, in order, that found no room.
