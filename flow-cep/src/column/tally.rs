@@ -16,8 +16,8 @@ pub(crate) const NO_PAIR: u64 = u64::MAX;
 /// So many changes may wait, or a quarter as many as there are groups.
 const MOST_CHANGES: usize = 1 << 17;
 
-/// Bits of a key that are sorted by at a time.
-const DIGIT_BITS: u32 = 8;
+/// How many values the digit has that is sorted by at a time: an octet.
+const DIGITS: usize = 1 << u8::BITS;
 
 /// Records of the same number of words, each with a pair.
 #[derive(Debug, Default)]
@@ -364,9 +364,9 @@ impl Order {
         self.entries
             .extend(pairs.iter().zip(0..).map(|(&pair, place)| (narrow(pair), place)));
         self.spare.resize(self.entries.len(), (0, 0));
-        for shift in (0..bits).step_by(DIGIT_BITS as usize) {
-            let digit = |key: u64| (key >> shift) as usize & ((1 << DIGIT_BITS) - 1);
-            let mut starts = [0_u32; 1 << DIGIT_BITS];
+        for shift in (0..bits).step_by(8) {
+            let digit = |key: u64| usize::from((key >> shift).to_le_bytes()[0]);
+            let mut starts = [0_u32; DIGITS];
             for &(key, _) in &self.entries {
                 starts[digit(key)] += 1;
             }
