@@ -349,18 +349,8 @@ impl Engine {
     /// # Errors
     /// When the event type is unknown or has no time column, or the batch has other columns.
     pub fn push(&mut self, event_type: &str, batch: &RecordBatch) -> Result<(), EngineError> {
-        let (id, of) = self
-            .catalog
-            .event_types
-            .iter()
-            .enumerate()
-            .find(|(_, of)| of.name() == event_type)
-            .ok_or_else(|| EngineError::UnknownEventType(event_type.to_owned()))?;
-        let time = of
-            .time_column()
-            .ok_or_else(|| EngineError::NoTimeColumn(event_type.to_owned()))?;
-        check(of, batch)?;
-        let times = engine_times(batch.column(time), self.runtime.now_ms());
+        let (id, time) = source(&self.catalog, event_type, batch)?;
+        let times = engine_times(time, self.runtime.now_ms());
         self.columns.push(id, batch, &times);
         self.take_emissions();
         self.push_rows(id, batch, &times);
@@ -656,8 +646,27 @@ pub(crate) fn engine_times(column: &ArrayRef, now_ms: i64) -> Cow<'_, [i64]> {
     Cow::Owned(values.iter().enumerate().map(&mut clock).collect())
 }
 
+/// The event type of a batch, and the batch's column of times.
+pub(crate) fn source<'a>(
+    catalog: &Catalog,
+    event_type: &str,
+    batch: &'a RecordBatch,
+) -> Result<(CatalogId, &'a ArrayRef), EngineError> {
+    let (id, of) = catalog
+        .event_types
+        .iter()
+        .enumerate()
+        .find(|(_, of)| of.name() == event_type)
+        .ok_or_else(|| EngineError::UnknownEventType(event_type.to_owned()))?;
+    let time = of
+        .time_column()
+        .ok_or_else(|| EngineError::NoTimeColumn(event_type.to_owned()))?;
+    check(of, batch)?;
+    Ok((id, batch.column(time)))
+}
+
 /// Whether a batch has the columns of an event type.
-pub(crate) fn check(of: &EventType, batch: &RecordBatch) -> Result<(), EngineError> {
+fn check(of: &EventType, batch: &RecordBatch) -> Result<(), EngineError> {
     let schema = batch.schema();
     for (at, wanted) in of.schema().fields().iter().enumerate() {
         let found = schema.fields().get(at);

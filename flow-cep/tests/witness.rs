@@ -212,6 +212,28 @@ fn rows_agree(left: &[Vec<Value>], right: &[Vec<Value>], ordered: bool) -> bool 
     })
 }
 
+/// Holds the deliveries of a statement against those that are wanted.
+fn compare(
+    statement: &str,
+    wanted: &Deliveries,
+    given: &Deliveries,
+    of: impl Fn() -> String,
+) -> Result<(), TestCaseError> {
+    let ordered = statement.contains(" order by ");
+    for delivery in 0..wanted.len().max(given.len()) {
+        let (wanted, given) = (wanted.get(delivery), given.get(delivery));
+        let agrees = wanted.zip(given).is_some_and(|(wanted, given)| {
+            wanted.0 == given.0 && rows_agree(&wanted.1, &given.1, ordered) && rows_agree(&wanted.2, &given.2, ordered)
+        });
+        prop_assert!(
+            agrees,
+            "{statement}\ndelivery {delivery}: wanted {wanted:?}\ngiven {given:?}\n{}",
+            of()
+        );
+    }
+    Ok(())
+}
+
 fn check(statements: &[String], rows: &[Row], cuts: &[usize], restart: usize) -> Result<(), TestCaseError> {
     let text = module(statements);
     let stream = Stream::new(rows);
@@ -222,20 +244,9 @@ fn check(statements: &[String], rows: &[Row], cuts: &[usize], restart: usize) ->
             let (columns, wanted) = witness(&text, &name, &stream);
             let nothing = Vec::new();
             let given = given.get(&name).unwrap_or(&nothing);
-            let ordered = statement.contains(" order by ");
-            for delivery in 0..wanted.len().max(given.len()) {
-                let (wanted, given) = (wanted.get(delivery), given.get(delivery));
-                let agrees = wanted.zip(given).is_some_and(|(wanted, given)| {
-                    wanted.0 == given.0
-                        && rows_agree(&wanted.1, &given.1, ordered)
-                        && rows_agree(&wanted.2, &given.2, ordered)
-                });
-                prop_assert!(
-                    agrees,
-                    "{statement}\n{execution:?}, delivery {delivery} of {columns:?}: wanted {wanted:?}\ngiven {given:?}\nof {:?}",
-                    stream.rows
-                );
-            }
+            compare(statement, &wanted, given, || {
+                format!("{execution:?}, columns {columns:?}, of {:?}", stream.rows)
+            })?;
         }
     }
     Ok(())
@@ -267,20 +278,7 @@ fn check_parts(statements: &[String], rows: &[Row], way: &Way) -> Result<(), Tes
             whole.get(&name).unwrap_or(&nothing),
             parts.get(&name).unwrap_or(&nothing),
         );
-        let ordered = statement.contains(" order by ");
-        for delivery in 0..wanted.len().max(given.len()) {
-            let (wanted, given) = (wanted.get(delivery), given.get(delivery));
-            let agrees = wanted.zip(given).is_some_and(|(wanted, given)| {
-                wanted.0 == given.0
-                    && rows_agree(&wanted.1, &given.1, ordered)
-                    && rows_agree(&wanted.2, &given.2, ordered)
-            });
-            prop_assert!(
-                agrees,
-                "{statement}\ndelivery {delivery}: whole {wanted:?}\nin parts {given:?}\nof {:?}",
-                stream.rows
-            );
-        }
+        compare(statement, wanted, given, || format!("in parts, of {:?}", stream.rows))?;
     }
     Ok(())
 }

@@ -124,7 +124,6 @@ impl Kind {
 struct Slot {
     kind: Kind,
     ids: Vec<u32>,
-    fresh: bool,
     /// Whether tallies refer to its ids without holding them.
     tallied: bool,
 }
@@ -236,7 +235,6 @@ impl Keys {
         self.slots.push(Slot {
             kind,
             ids: Vec::new(),
-            fresh: false,
             tallied: false,
         });
         self.slots.len() - 1
@@ -308,13 +306,6 @@ impl Keys {
         }
     }
 
-    /// Forgets the last slice's ids.
-    pub(crate) fn start(&mut self) {
-        for slot in &mut self.slots {
-            slot.fresh = false;
-        }
-    }
-
     /// Ids of the present slice's rows; only those of the rows asked for in [`Keys::resolve`] mean something.
     pub(crate) fn ids(&self, key: KeyId) -> &[u32] {
         &self.slots[key].ids
@@ -326,7 +317,6 @@ impl Keys {
         let slot = &mut rest[0];
         slot.ids.clear();
         slot.ids.resize(length, NONE);
-        slot.fresh = true;
         match &mut slot.kind {
             Kind::Pair {
                 left: left_key,

@@ -547,7 +547,6 @@ impl Runtime {
             filter.rows = selection(mask.as_ref(), length);
             filter.mask = mask;
         }
-        self.keys.start();
         for key in 0..self.keys.len() {
             if self.key_users[key].is_empty() {
                 continue;

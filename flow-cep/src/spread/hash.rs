@@ -2,9 +2,8 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type, TimestampMillisecondType, UInt8Type, UInt16Type, UInt32Type};
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, UInt32Array};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType};
 use arrow_schema::DataType;
-use arrow_select::take::take;
 
 use crate::expr::column::value_at;
 use crate::value::Value;
@@ -119,11 +118,6 @@ fn nulls_alike(array: &ArrayRef, mut hashes: Vec<u64>) -> Vec<u64> {
 pub(super) fn part_of(hash: u64, parts: usize) -> usize {
     let part = (u128::from(hash) * parts as u128) >> 64;
     usize::try_from(part).unwrap_or(0)
-}
-
-/// Some of the rows of an array.
-pub(super) fn taken(array: &ArrayRef, rows: &UInt32Array) -> Result<ArrayRef, arrow_schema::ArrowError> {
-    take(array, rows, None)
 }
 
 #[cfg(test)]

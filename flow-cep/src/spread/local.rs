@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use arrow_array::{RecordBatch, UInt32Array};
 use arrow_buffer::BooleanBuffer;
+use arrow_select::take::take;
 
-use super::hash::{hashes, part_of, taken};
+use super::hash::{hashes, part_of};
 use super::{Channel, Layout, Site};
-use crate::engine::{EngineError, check, engine_times};
+use crate::engine::{EngineError, engine_times, source};
 
 /// Filters rows, leaves out the columns that nobody reads, and says to which parts the rows go.
 #[derive(Debug)]
@@ -48,17 +49,8 @@ impl Local {
     /// # Errors
     /// When the event type is unknown or has no time column, or the batch has other columns.
     pub fn share(&mut self, event_type: &str, batch: &RecordBatch) -> Result<Vec<Share>, EngineError> {
-        let types = &self.layout.catalog.event_types;
-        let (id, of) = types
-            .iter()
-            .enumerate()
-            .find(|(_, of)| of.name() == event_type)
-            .ok_or_else(|| EngineError::UnknownEventType(event_type.to_owned()))?;
-        let time = of
-            .time_column()
-            .ok_or_else(|| EngineError::NoTimeColumn(event_type.to_owned()))?;
-        check(of, batch)?;
-        let times = engine_times(batch.column(time), i64::MIN);
+        let (id, time) = source(&self.layout.catalog, event_type, batch)?;
+        let times = engine_times(time, i64::MIN);
         let mut shares = Vec::new();
         let channels = self.layout.channels.iter().enumerate().zip(&mut self.told);
         for ((number, channel), told) in channels.filter(|((_, channel), _)| channel.event_type == id) {
@@ -163,7 +155,7 @@ fn number(row: usize) -> u32 {
 
 fn chosen_rows(channel: &Channel, batch: &RecordBatch, rows: Option<&UInt32Array>) -> Result<RecordBatch, EngineError> {
     let columns = channel.columns.iter().map(|&column| match rows {
-        Some(rows) => taken(batch.column(column), rows),
+        Some(rows) => take(batch.column(column), rows, None),
         None => Ok(Arc::clone(batch.column(column))),
     });
     let columns = columns.collect::<Result<Vec<_>, _>>();
