@@ -59,6 +59,19 @@ pub enum Refusal {
     Partitions,
 }
 
+impl Refusal {
+    /// What there is too much of.
+    #[must_use]
+    pub const fn limit(self) -> &'static str {
+        match self {
+            Self::Groups => "groups",
+            Self::PatternStates => "pattern states",
+            Self::WindowRows => "window rows",
+            Self::Partitions => "partitions",
+        }
+    }
+}
+
 /// How an engine runs its statements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Execution {

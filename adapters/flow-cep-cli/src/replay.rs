@@ -141,6 +141,7 @@ fn drain<W: std::io::Write>(engine: &mut Engine, lines: &mut JsonLines<W>) -> Re
 #[expect(clippy::print_stderr, reason = "what is left out goes to standard error")]
 fn report_limits(engine: &mut Engine) {
     for (statement, refusal, count) in engine.take_refusals() {
-        eprintln!("statement {statement}: the limit of {refusal:?} was reached, {count} times something was left out");
+        let limit = refusal.limit();
+        eprintln!("statement {statement}: the limit of {limit} was reached, {count} times something was left out");
     }
 }

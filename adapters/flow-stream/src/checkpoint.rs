@@ -11,15 +11,15 @@ use serde::{Deserialize, Serialize};
 use crate::walk::Resume;
 use crate::watermarks::Watermarks;
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const FILE: &str = "checkpoint";
 
 /// The state of the statements together with the place in the log that it belongs to.
 #[derive(Debug)]
 pub(crate) struct Checkpoint {
     pub(crate) head: Head,
-    /// The windows of the statements, in the engine's own form.
-    pub(crate) engine: Vec<u8>,
+    /// The windows of the statements, by part, in the engine's own form.
+    pub(crate) windows: Vec<Vec<u8>>,
 }
 
 /// Everything but the windows.
@@ -37,14 +37,16 @@ pub(crate) struct Head {
     pub(crate) events: EventsEnd,
     /// Tells the statements from others.
     pub(crate) statements: u32,
+    /// By statement: the number of its last delivery.
+    pub(crate) delivered: Vec<u64>,
 }
 
 /// The first line of the file: the head, and what the rest must be.
 #[derive(Debug, Serialize, Deserialize)]
 struct FirstLine {
     version: u32,
-    engine_bytes: usize,
-    engine_crc: u32,
+    /// By part: length in bytes, and CRC-32.
+    windows: Vec<(usize, u32)>,
     head: Head,
 }
 
@@ -85,9 +87,8 @@ impl Checkpoint {
             .position(|&byte| byte == b'\n')
             .context("no head")
             .with_context(hint)?;
-        let (head, engine) = bytes.split_at(line);
+        let (head, rest) = bytes.split_at(line);
         let first: FirstLine = serde_json::from_slice(head).with_context(hint)?;
-        let engine = engine.get(1..).unwrap_or_default().to_vec();
         if first.version != VERSION {
             bail!(
                 "{}: checkpoint of version {}, this program reads {VERSION}",
@@ -95,12 +96,23 @@ impl Checkpoint {
                 first.version
             );
         }
-        if engine.len() != first.engine_bytes || crc32fast::hash(&engine) != first.engine_crc {
+        let mut rest = rest.get(1..).unwrap_or_default();
+        let mut windows = Vec::with_capacity(first.windows.len());
+        for (length, crc) in first.windows {
+            match rest.split_at_checked(length) {
+                Some((part, others)) if crc32fast::hash(part) == crc => {
+                    windows.push(part.to_vec());
+                    rest = others;
+                }
+                _ => bail!("{}: checkpoint is damaged", hint()),
+            }
+        }
+        if !rest.is_empty() {
             bail!("{}: checkpoint is damaged", hint());
         }
         Ok(Some(Self {
             head: first.head,
-            engine,
+            windows,
         }))
     }
 
@@ -109,15 +121,18 @@ impl Checkpoint {
         let (path, new): (PathBuf, PathBuf) = (folder.join(FILE), folder.join("checkpoint.new"));
         let first = FirstLine {
             version: VERSION,
-            engine_bytes: self.engine.len(),
-            engine_crc: crc32fast::hash(&self.engine),
+            windows: self
+                .windows
+                .iter()
+                .map(|part| (part.len(), crc32fast::hash(part)))
+                .collect(),
             head: self.head.clone(),
         };
         let write = || -> io::Result<()> {
             let mut file = File::create(&new)?;
             file.write_all(&serde_json::to_vec(&first)?)?;
             file.write_all(b"\n")?;
-            file.write_all(&self.engine)?;
+            self.windows.iter().try_for_each(|part| file.write_all(part))?;
             file.sync_data()?;
             fs::rename(&new, &path)?;
             File::open(folder)?.sync_all()
@@ -143,10 +158,11 @@ mod tests {
             needed: 20,
             events,
             statements: 5,
+            delivered: vec![3],
         };
         Checkpoint {
             head,
-            engine: b"win\ndows".to_vec(),
+            windows: vec![b"win\ndows".to_vec(), Vec::new(), b"more".to_vec()],
         }
     }
 
@@ -158,8 +174,8 @@ mod tests {
         checkpoint(9).write(folder.path()).unwrap();
         let found = Checkpoint::read(folder.path()).unwrap().unwrap();
         assert_eq!(
-            (found.head.time_ms, found.needed(), found.engine),
-            (9, Position(20), b"win\ndows".to_vec())
+            (found.head.time_ms, found.needed(), found.windows),
+            (9, Position(20), checkpoint(9).windows)
         );
     }
 

@@ -8,27 +8,25 @@ use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::concat::concat_batches;
 use bundle_log::Position;
 
+use crate::item::{BundleId, Place};
+
 /// Most rows handed over at once.
 const CHUNK_ROWS: usize = 1 << 16;
 
-/// Probe and bundle: with the row, what orders flows of the same time.
-type Place = (Arc<str>, u64);
-
-/// Holds the bundles whose flows are not all released yet.
+/// Holds the bundles whose flows are not all released yet, of one exchange.
 #[derive(Debug)]
 pub(crate) struct Combiner {
     schema: SchemaRef,
-    columns: Vec<usize>,
     time_column: usize,
     /// By place, so that equal times come out in the order of places.
-    pending: BTreeMap<Place, Pending>,
-    released_to_ms: i64,
+    pending: BTreeMap<BundleId, Pending>,
 }
 
 #[derive(Debug)]
 struct Pending {
     position: Position,
     times: TimestampMillisecondArray,
+    rows: Option<Arc<[u32]>>,
     batch: RecordBatch,
     next_row: usize,
 }
@@ -45,87 +43,109 @@ impl Pending {
     }
 }
 
+/// Rows of one bundle that follow one another.
+#[derive(Debug)]
+struct Run {
+    bundle: BundleId,
+    rows: Option<Arc<[u32]>>,
+    from: usize,
+    batch: RecordBatch,
+}
+
+/// Where the rows of a batch come from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Places<'r>(&'r [Run]);
+
+impl Places<'_> {
+    /// The place of a row of the batch.
+    pub(crate) fn of(self, mut row: usize) -> Option<Place> {
+        for run in self.0 {
+            if row < run.batch.num_rows() {
+                let number = match &run.rows {
+                    Some(rows) => rows.get(run.from + row).copied()?,
+                    None => u32::try_from(run.from + row).ok()?,
+                };
+                return Some((run.bundle.clone(), number));
+            }
+            row -= run.batch.num_rows();
+        }
+        None
+    }
+}
+
 impl Combiner {
-    /// A combiner that hands on `columns` of batches with `schema`; `time_column` counts in `schema`. Flows before
-    /// `released_to_ms` were released in an earlier run.
-    pub(crate) fn new(
-        schema: &SchemaRef,
-        columns: Vec<usize>,
-        time_column: usize,
-        released_to_ms: i64,
-    ) -> Result<Self, ArrowError> {
-        let projected = Arc::new(schema.project(&columns)?);
-        Ok(Self {
-            schema: projected,
-            columns,
+    /// A combiner of batches with `schema`, in which `time_column` is the flows' time.
+    pub(crate) fn new(schema: &SchemaRef, time_column: usize) -> Self {
+        Self {
+            schema: Arc::clone(schema),
             time_column,
             pending: BTreeMap::new(),
-            released_to_ms,
-        })
+        }
     }
 
-    /// Takes a bundle in. Returns how many of its flows are too late: their time was released before. In a replay they
-    /// are the ones that an earlier run released.
+    /// Takes the rows of a bundle in: all, or those with these numbers. None of them is before what was released.
     pub(crate) fn insert(
         &mut self,
         position: Position,
-        place: Place,
-        batch: &RecordBatch,
-    ) -> Result<usize, ArrowError> {
+        bundle: BundleId,
+        rows: Option<Arc<[u32]>>,
+        batch: RecordBatch,
+    ) -> Result<(), ArrowError> {
         let times = batch
             .column(self.time_column)
             .as_any()
             .downcast_ref::<TimestampMillisecondArray>()
             .cloned()
             .ok_or_else(|| ArrowError::SchemaError("time column is no timestamp in ms".into()))?;
-        let batch = batch.project(&self.columns)?;
-        let mut pending = Pending {
-            position,
-            times,
-            batch,
-            next_row: 0,
-        };
-        let late = pending.rows_before(self.released_to_ms);
-        pending.next_row = late;
-        if pending.next_time().is_some() {
-            self.pending.insert(place, pending);
-        }
-        Ok(late)
-    }
-
-    /// Releases all flows before `until_ms`, in order.
-    pub(crate) fn release<E: From<ArrowError>>(
-        &mut self,
-        until_ms: i64,
-        mut each: impl FnMut(&RecordBatch) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut slices: Vec<RecordBatch> = Vec::new();
-        let mut rows = 0;
-        while let Some((from, end, key)) = self.next_slice(until_ms) {
-            let Some(pending) = self.pending.get_mut(&key) else {
-                break;
+        if !times.is_empty() {
+            let pending = Pending {
+                position,
+                times,
+                rows,
+                batch,
+                next_row: 0,
             };
-            let slice = pending.batch.slice(from, end - from);
-            pending.next_row = end;
-            if pending.next_time().is_none() {
-                self.pending.remove(&key);
-            }
-            rows += slice.num_rows();
-            slices.push(slice);
-            if rows >= CHUNK_ROWS {
-                self.flush(&mut slices, &mut each)?;
-                rows = 0;
-            }
+            self.pending.insert(bundle, pending);
         }
-        self.flush(&mut slices, &mut each)?;
-        self.released_to_ms = self.released_to_ms.max(until_ms);
         Ok(())
     }
 
+    /// Releases all flows before `until_ms`, in order, in batches with the places of their rows.
+    pub(crate) fn release<E: From<ArrowError>>(
+        &mut self,
+        until_ms: i64,
+        mut each: impl FnMut(&RecordBatch, Places<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut runs: Vec<Run> = Vec::new();
+        let mut rows = 0;
+        while let Some((from, end, bundle)) = self.next_slice(until_ms) {
+            let Some(pending) = self.pending.get_mut(&bundle) else {
+                break;
+            };
+            let run = Run {
+                rows: pending.rows.clone(),
+                from,
+                batch: pending.batch.slice(from, end - from),
+                bundle,
+            };
+            pending.next_row = end;
+            if pending.next_time().is_none() {
+                self.pending.remove(&run.bundle);
+            }
+            rows += run.batch.num_rows();
+            runs.push(run);
+            if rows >= CHUNK_ROWS {
+                self.flush(&mut runs, &mut each)?;
+                rows = 0;
+            }
+        }
+        self.flush(&mut runs, &mut each)
+    }
+
     /// The longest run of rows of one bundle that comes next in the order.
-    fn next_slice(&self, until_ms: i64) -> Option<(usize, usize, Place)> {
-        let mut first: Option<(i64, &Place, &Pending)> = None;
-        let mut second: Option<(i64, &Place)> = None;
+    fn next_slice(&self, until_ms: i64) -> Option<(usize, usize, BundleId)> {
+        let mut first: Option<(i64, &BundleId, &Pending)> = None;
+        let mut second: Option<(i64, &BundleId)> = None;
         for (key, pending) in &self.pending {
             let Some(time) = pending.next_time().filter(|&time| time < until_ms) else {
                 continue;
@@ -154,23 +174,22 @@ impl Combiner {
 
     fn flush<E: From<ArrowError>>(
         &self,
-        slices: &mut Vec<RecordBatch>,
-        each: &mut impl FnMut(&RecordBatch) -> Result<(), E>,
+        runs: &mut Vec<Run>,
+        each: &mut impl FnMut(&RecordBatch, Places<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        match slices.as_slice() {
-            [] => {}
-            [one] => each(one)?,
-            // Copying small runs together costs less than the engine's work per batch.
-            many if many.iter().map(RecordBatch::num_rows).sum::<usize>() < many.len() * 4096 => {
-                each(&concat_batches(&self.schema, many)?)?;
-            }
-            many => {
-                for slice in many {
-                    each(slice)?;
-                }
+        let rows: usize = runs.iter().map(|run| run.batch.num_rows()).sum();
+        // Copying small runs together costs less than the engine's work per batch.
+        if runs.len() > 1 && rows < runs.len() * 4096 {
+            each(
+                &concat_batches(&self.schema, runs.iter().map(|run| &run.batch))?,
+                Places(runs),
+            )?;
+        } else {
+            for run in runs.iter() {
+                each(&run.batch, Places(std::slice::from_ref(run)))?;
             }
         }
-        slices.clear();
+        runs.clear();
         Ok(())
     }
 
@@ -200,9 +219,14 @@ mod tests {
     fn released(combiner: &mut Combiner, until_ms: i64) -> Vec<i32> {
         let mut ids = Vec::new();
         combiner
-            .release::<ArrowError>(until_ms, |batch| {
-                let column = batch.column(0).as_any().downcast_ref::<Int32Array>().unwrap();
+            .release::<ArrowError>(until_ms, |batch, places| {
+                let column = batch.column(1).as_any().downcast_ref::<Int32Array>().unwrap();
                 ids.extend_from_slice(column.values());
+                for (row, &id) in column.values().iter().enumerate() {
+                    let (_, number) = places.of(row).unwrap();
+                    assert_eq!(i64::from(number), i64::from(id) % 100);
+                }
+                assert_eq!(places.of(batch.num_rows()), None);
                 Ok(())
             })
             .unwrap();
@@ -210,48 +234,30 @@ mod tests {
     }
 
     fn combiner() -> Combiner {
-        Combiner::new(&bundle(&[]).schema(), vec![1], 0, 0).unwrap()
+        Combiner::new(&bundle(&[]).schema(), 0)
     }
 
     #[test]
     fn flows_come_out_by_time_then_by_place() {
         let mut combiner = combiner();
-        combiner
-            .insert(
-                Position(0),
-                ("b".into(), 1),
-                &bundle(&[(1, 10), (2, 11), (2, 12), (5, 13)]),
-            )
-            .unwrap();
-        combiner
-            .insert(Position(9), ("a".into(), 7), &bundle(&[(2, 20), (3, 21), (9, 22)]))
-            .unwrap();
-        assert_eq!(released(&mut combiner, 5), [10, 20, 11, 12, 21]);
+        let first = bundle(&[(1, 100), (2, 101), (2, 102), (5, 103)]);
+        combiner.insert(Position(0), ("b".into(), 1), None, first).unwrap();
+        let some = Some(Arc::from([1, 5, 7]));
+        let second = bundle(&[(2, 201), (3, 205), (9, 207)]);
+        combiner.insert(Position(9), ("a".into(), 7), some, second).unwrap();
+        assert_eq!(released(&mut combiner, 5), [100, 201, 101, 102, 205]);
         assert_eq!(combiner.oldest(), Some(Position(0)));
-        assert_eq!(released(&mut combiner, 6), [13]);
+        assert_eq!(released(&mut combiner, 6), [103]);
         assert_eq!(combiner.oldest(), Some(Position(9)));
-        assert_eq!(released(&mut combiner, 100), [22]);
+        assert_eq!(released(&mut combiner, 100), [207]);
         assert_eq!((combiner.oldest(), combiner.len()), (None, 0));
-    }
-
-    #[test]
-    fn late_flows_are_counted_and_left_out() {
-        let mut combiner = combiner();
-        assert_eq!(released(&mut combiner, 3), [] as [i32; 0]);
-        assert_eq!(
-            combiner
-                .insert(Position(0), ("a".into(), 1), &bundle(&[(1, 1), (2, 2), (3, 3)]))
-                .unwrap(),
-            2
-        );
-        assert_eq!(released(&mut combiner, 9), [3]);
     }
 
     proptest! {
         #[test]
         fn the_order_is_that_of_a_sort(
             bundles in prop::collection::vec(prop::collection::vec(0i64..20, 0..12), 0..8),
-            stops in prop::collection::vec(0i64..25, 0..4),
+            mut stops in prop::collection::vec(0i64..25, 0..4),
         ) {
             let mut combiner = combiner();
             let mut all = Vec::new();
@@ -259,10 +265,11 @@ mod tests {
                 times.sort_unstable();
                 let place = (Arc::from(if number % 2 == 0 { "even" } else { "odd" }), u64::try_from(number).unwrap());
                 let rows: Vec<_> = (0i32..).zip(&times).map(|(row, &time)| (time, number * 100 + row)).collect();
-                combiner.insert(Position(0), place.clone(), &bundle(&rows)).unwrap();
+                combiner.insert(Position(0), place.clone(), None, bundle(&rows)).unwrap();
                 all.extend(rows.into_iter().map(|(time, id)| (time, place.clone(), id)));
             }
             all.sort();
+            stops.sort_unstable();
             let mut ids = Vec::new();
             for stop in stops {
                 ids.extend(released(&mut combiner, stop));

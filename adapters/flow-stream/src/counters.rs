@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use flow_cep::Refusal;
+
 /// Counters since the start of the process. Times are summed over workers, in ns of wall clock within the stage.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -12,7 +14,7 @@ pub struct Counters {
     pub time_ms: AtomicI64,
     /// Flows read from the log.
     pub read_flows: AtomicU64,
-    /// Flows that the statements have had.
+    /// Flows that the statements have had, once for each exchange that they went through: one, if one worker runs all.
     pub statement_flows: AtomicU64,
     /// Flows that came too late for the statements; they are stored all the same.
     pub late_flows: AtomicU64,
@@ -33,6 +35,7 @@ pub struct Counters {
     /// The drain's own counters, as of its last commit.
     pub drain: Mutex<flow_drain::Counters>,
     deliveries: Mutex<BTreeMap<String, (u64, u64)>>,
+    refusals: Mutex<BTreeMap<(String, &'static str), u64>>,
 }
 
 impl Counters {
@@ -54,6 +57,32 @@ impl Counters {
             Some((count, total)) => (*count, *total) = (*count + 1, *total + rows),
             None => drop(deliveries.insert(statement.to_owned(), (1, rows))),
         }
+    }
+
+    /// A limit of a statement was reached; the first time is logged.
+    pub(crate) fn count_refusal(&self, statement: &str, refusal: Refusal, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let limit = refusal.limit();
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let total = refusals.entry((statement.to_owned(), limit)).or_insert_with(|| {
+            tracing::warn!(
+                statement,
+                limit,
+                "limit reached: what is past it is left out and counted"
+            );
+            0
+        });
+        *total += count;
+    }
+
+    /// Of each statement that has reached a limit: its name, which limit, and how many times something was left out.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<(String, &'static str, u64)> {
+        let refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let refusal = |((name, limit), &count): (&(String, &'static str), &u64)| (name.clone(), *limit, count);
+        refusals.iter().map(refusal).collect()
     }
 
     /// Of each statement that has delivered: its name, its deliveries, their rows.

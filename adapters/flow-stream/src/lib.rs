@@ -5,19 +5,25 @@
 //! with the place in the log that they belong to; the dataset's manifest names the bundles that it holds. So a process
 //! that is killed at any moment and started again stores each flow once and reports the same events.
 
+mod barrier;
+mod beginning;
 mod checkpoint;
+mod claims;
 mod combine;
 mod counters;
+mod draining;
 mod events;
 mod item;
 mod json;
-mod share;
-mod statements;
+mod part;
+mod publisher;
+mod reader;
 mod topology;
 mod walk;
 mod watermarks;
 
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,17 +31,19 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use bundle_log::{Position, Tail, Trimmer};
-use flow_cep::Engine;
+use flow_cep::{Limits, Spread};
 use flow_drain::Retention;
 use flow_enrich::{AddressColumns, Enrichment, Resolver};
 use flow_store::schema;
 use timely::communication::WorkerGuards;
 
 pub use counters::Counters;
-pub use statements::Deliver;
+pub use publisher::Deliver;
 
+use barrier::Barrier;
+use beginning::Beginning;
 use checkpoint::Checkpoint;
-use share::Share;
+use claims::Claims;
 
 /// The resolver in force; a new one takes its place between two bundles.
 #[derive(Debug)]
@@ -74,8 +82,10 @@ pub struct Config {
     pub workers: usize,
     /// Where addresses belong.
     pub resolver: Arc<CurrentResolver>,
-    /// Makes the statements' engine, with empty windows, that begins at a time in ms.
-    pub engine: Box<dyn Fn(i64) -> Engine + Send + Sync>,
+    /// Spreads the statements over so many parts.
+    pub spread: Box<dyn Fn(NonZeroUsize) -> Spread + Send + Sync>,
+    /// What each part of the statements holds at most.
+    pub limits: Limits,
     /// Tells these statements from others: windows are kept over a restart only if it is the same.
     pub statements_id: u32,
     /// Called with each delivery.
@@ -113,7 +123,9 @@ pub(crate) struct Shared {
     counters: Arc<Counters>,
     stopping: AtomicBool,
     under_way: AtomicUsize,
-    share: Share,
+    claims: Claims,
+    beginning: Beginning,
+    barrier: Barrier,
     /// Where the log ended when this run began.
     replayed_to: Position,
     needed: Mutex<Needed>,
@@ -146,12 +158,12 @@ impl Shared {
         self.under_way.load(Ordering::Relaxed)
     }
 
-    /// Flows left for the statements and for the drain.
+    /// Flows left for a part of the statements or for the drain.
     fn departed(&self, rows: usize) {
-        self.under_way.fetch_add(2 * rows, Ordering::Relaxed);
+        self.under_way.fetch_add(rows, Ordering::Relaxed);
     }
 
-    /// Flows arrived at one of the two.
+    /// Flows arrived there.
     fn arrived(&self, rows: usize) {
         self.under_way.fetch_sub(rows, Ordering::Relaxed);
     }
@@ -212,7 +224,7 @@ impl Stream {
     /// # Errors
     /// If the checkpoint cannot be read or the threads cannot be made. Later failures come out of [`join`](Self::join).
     pub fn start(config: Config, counters: Arc<Counters>) -> anyhow::Result<Self> {
-        let checkpoint = Checkpoint::read(&config.data)?.map(Arc::new);
+        let checkpoint = Checkpoint::read(&config.data)?;
         let enrichment = Enrichment::new(
             &schema::flow_schema(),
             &[
@@ -235,6 +247,8 @@ impl Stream {
             ],
         )?;
         let workers = config.workers.max(1);
+        let beginning = Beginning::new(&config, checkpoint.as_ref());
+        drop(checkpoint);
         let shared = Arc::new(Shared {
             replayed_to: config.tail.position(),
             config,
@@ -242,13 +256,15 @@ impl Stream {
             counters,
             stopping: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
-            share: Share::new(workers),
+            claims: Claims::new(workers),
+            barrier: Barrier::new(beginning.spread.parts(), workers, beginning.time_ms),
+            beginning,
             needed: Mutex::default(),
             failure: Mutex::default(),
         });
         let building = Arc::clone(&shared);
         let workers = timely::execute(timely::Config::process(workers), move |worker| {
-            topology::build(worker, &building, checkpoint.as_ref());
+            topology::build(worker, &building);
         })
         .map_err(|error| anyhow!(error))
         .context("stream workers")?;

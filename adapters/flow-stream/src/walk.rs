@@ -95,6 +95,12 @@ impl Walk {
         self.reader.position()
     }
 
+    /// Where in the log the watermarks hold: further on, as long as the walk repeats an earlier run.
+    pub(crate) fn read_to(&self) -> Position {
+        let resumed = self.resume.as_ref().map(|resume| resume.read_to);
+        resumed.unwrap_or_default().max(self.position())
+    }
+
     pub(crate) fn tail(&self) -> &Tail {
         self.reader.tail()
     }

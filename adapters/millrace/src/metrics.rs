@@ -278,6 +278,15 @@ impl Sources {
         for (name, _, count) in &counts {
             rows.sample(&[("statement", name)], count);
         }
+        let mut refusals = family(
+            text,
+            "flow_statement_refusals_total",
+            "counter",
+            "Times that a statement left something out because a limit was reached.",
+        );
+        for (name, limit, count) in &counters.refusals() {
+            refusals.sample(&[("statement", name), ("limit", limit)], count);
+        }
         let time_ms = counters.time_ms.load(Ordering::Relaxed);
         #[expect(
             clippy::cast_precision_loss,

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bundle_log::LogWriter;
+use flow_cep::Limits;
 use flow_collect::{Collector, FolderLock};
 use flow_report::{Board, ExporterView, ProbeView, Server};
 use flow_stream::{CurrentResolver, Stream};
@@ -91,7 +92,8 @@ impl Millrace {
             data: data.clone(),
             workers: settings.workers,
             resolver: Arc::clone(&resolver),
-            engine: Box::new(move |start_ms| statements.engine(start_ms)),
+            spread: Box::new(move |parts| statements.spread(parts)),
+            limits: Limits::default(),
             statements_id,
             deliver: Arc::new(move |statement, time_ms, rows| showing.show_delivery(statement, time_ms, rows)),
             drain: settings.drain,

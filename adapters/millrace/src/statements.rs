@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use flow_cep::event_type::EventType;
 use flow_cep::plan::{Catalog, Planner, StatementPlan};
-use flow_cep::{Engine, Limits, parse_each};
+use flow_cep::{Spread, parse_each};
 use flow_store::schema;
 
 /// The event type that statements select from.
@@ -145,9 +146,9 @@ impl Statements {
         })
     }
 
-    /// An engine of these statements with empty windows, that begins at a time.
-    pub(crate) fn engine(&self, start_ms: i64) -> Engine {
-        Engine::new(Arc::clone(&self.catalog), &self.plans, start_ms, Limits::default())
+    /// These statements in so many parts.
+    pub(crate) fn spread(&self, parts: NonZeroUsize) -> Spread {
+        Spread::new(Arc::clone(&self.catalog), &self.plans, parts)
     }
 }
 

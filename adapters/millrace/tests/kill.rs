@@ -105,7 +105,7 @@ fn kills_at_random_moments_change_neither_flows_nor_events() {
     }
 
     let mut random = ChaCha8Rng::seed_from_u64(41);
-    for workers in ["1", "3"] {
+    for workers in ["1", "2", "4"] {
         let killed = folder.path().join(format!("killed with {workers} workers"));
         copy(&recorded, &killed);
         for _ in 0..12 {

@@ -8,7 +8,6 @@ use arrow_schema::SchemaRef;
 
 use super::{Layout, nullable};
 use crate::engine::{Engine, EngineError, Limits, Refusal, Rows, engine_times};
-use crate::event_type::EventType;
 
 /// The statements of one part, over the rows that belong to it.
 #[derive(Debug)]
@@ -31,9 +30,7 @@ pub struct Portion {
     pub time_ms: i64,
     /// The row of the batch pushed last that brought it; none if time did.
     pub row: Option<usize>,
-    /// The type of the rows: that of the statement, and perhaps columns to order by behind it.
-    pub row_type: Arc<EventType>,
-    /// Rows that have become true.
+    /// Rows that have become true; behind the statement's columns there may be others to order by.
     pub new: Rows,
     /// Rows that are no longer true.
     pub old: Rows,
@@ -137,7 +134,6 @@ impl Part {
                     statement: lane.statements[given.statement],
                     time_ms: given.delivery.time_ms,
                     row: given.row,
-                    row_type: given.delivery.row_type,
                     new: given.delivery.new,
                     old: given.delivery.old,
                 });

@@ -8,14 +8,14 @@ use bundle_log::Position;
 /// comes to it first. So a worker that is busy with statements or with the drain unpacks less than one that is not.
 /// What comes out does not depend on it, for the flows are put into one order afterwards.
 #[derive(Debug)]
-pub(crate) struct Share {
+pub(crate) struct Claims {
     /// Where the bundles begin that nobody has come to.
     taken_to: AtomicU64,
     /// Where each worker reads.
     walked_to: Vec<AtomicU64>,
 }
 
-impl Share {
+impl Claims {
     pub(crate) fn new(workers: usize) -> Self {
         Self {
             taken_to: AtomicU64::new(0),
@@ -48,13 +48,13 @@ mod tests {
 
     #[test]
     fn each_bundle_is_taken_once() {
-        let share = Share::new(2);
+        let claims = Claims::new(2);
         let bundles: Vec<_> = (0..1000)
             .map(|at| (Position(at * 10), Position(at * 10 + 10)))
             .collect();
         let taken: usize = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..4)
-                .map(|_| scope.spawn(|| bundles.iter().filter(|(from, to)| share.take(*from, *to)).count()))
+                .map(|_| scope.spawn(|| bundles.iter().filter(|(from, to)| claims.take(*from, *to)).count()))
                 .collect();
             workers.into_iter().map(|worker| worker.join().unwrap()).sum()
         });
@@ -63,11 +63,11 @@ mod tests {
 
     #[test]
     fn ahead_is_counted_from_the_slowest() {
-        let share = Share::new(2);
-        share.walked(0, Position(70));
-        share.walked(1, Position(20));
+        let claims = Claims::new(2);
+        claims.walked(0, Position(70));
+        claims.walked(1, Position(20));
         assert_eq!(
-            (share.bytes_ahead(Position(70)), share.bytes_ahead(Position(20))),
+            (claims.bytes_ahead(Position(70)), claims.bytes_ahead(Position(20))),
             (50, 0)
         );
     }
