@@ -15,10 +15,8 @@ use crate::walk::Resume;
 #[derive(Debug)]
 pub(crate) struct Beginning {
     pub(crate) spread: Spread,
-    /// The stream's time up to which an earlier run has come; 0 if there was none.
-    pub(crate) time_ms: i64,
-    /// Where in the log the walks come to know more than the earlier run did.
-    pub(crate) resume: Option<Resume>,
+    /// Where an earlier run has come to; the start of all if there was none.
+    pub(crate) resume: Resume,
     /// The oldest place in the log that is needed to go on from there.
     pub(crate) needed: Position,
     /// What an earlier run's statements knew; none if windows start empty.
@@ -40,33 +38,24 @@ impl Beginning {
     /// Takes up a checkpoint. Its number of parts is kept with its windows, however many workers there are now; without windows
     /// there is a part for each worker but the last, which drains.
     pub(crate) fn new(config: &Config, checkpoint: Option<&Checkpoint>) -> Self {
-        let default_parts = NonZeroUsize::new(config.workers.saturating_sub(1)).unwrap_or(NonZeroUsize::MIN);
-        let time_ms = checkpoint.map_or(0, |checkpoint| checkpoint.head.time_ms);
-        let resume = checkpoint.map(Checkpoint::resume);
-        let needed = checkpoint.map(Checkpoint::needed).unwrap_or_default();
-        if let Some(checkpoint) = checkpoint {
-            match Restored::new(config, checkpoint) {
-                Ok((spread, restored)) => {
-                    return Self {
-                        spread,
-                        time_ms,
-                        resume,
-                        needed,
-                        restored: Some(restored),
-                    };
+        let (spread, restored) = match checkpoint.map(|checkpoint| Restored::new(config, checkpoint)) {
+            Some(Ok((spread, restored))) => (spread, Some(restored)),
+            failed => {
+                if let Some(Err(reason)) = failed {
+                    tracing::warn!(
+                        reason,
+                        "the windows of the last run are left, all statements start empty"
+                    );
                 }
-                Err(reason) => tracing::warn!(
-                    reason,
-                    "the windows of the last run are left, all statements start empty"
-                ),
+                let parts = NonZeroUsize::new(config.workers - 1).unwrap_or(NonZeroUsize::MIN);
+                ((config.spread)(parts), None)
             }
-        }
+        };
         Self {
-            spread: (config.spread)(default_parts),
-            time_ms,
-            resume,
-            needed,
-            restored: None,
+            spread,
+            resume: checkpoint.map(Checkpoint::resume).unwrap_or_default(),
+            needed: checkpoint.map(Checkpoint::needed).unwrap_or_default(),
+            restored,
         }
     }
 

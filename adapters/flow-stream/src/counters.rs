@@ -61,9 +61,6 @@ impl Counters {
 
     /// A limit of a statement was reached; the first time is logged.
     pub(crate) fn count_refusal(&self, statement: &str, refusal: Refusal, count: u64) {
-        if count == 0 {
-            return;
-        }
         let limit = refusal.limit();
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let total = refusals.entry((statement.to_owned(), limit)).or_insert_with(|| {

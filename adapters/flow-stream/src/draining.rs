@@ -107,14 +107,15 @@ impl Draining {
 
     /// Commits, and then lets the log go as far as it can. A full disk is told and tried again later.
     fn commit(&mut self, now: Instant) -> anyhow::Result<bool> {
-        match self.drain.commit() {
+        let committed = self.drain.commit();
+        *self
+            .shared
+            .counters
+            .drain
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = self.drain.counters();
+        match committed {
             Ok(()) => {
-                *self
-                    .shared
-                    .counters
-                    .drain
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = self.drain.counters();
                 if self.waiting.iter().all(|item| matches!(item, Item::Progress(_)))
                     && let Some(reached) = self.reached.iter().copied().collect::<Option<Vec<_>>>()
                     && let Some(lowest) = reached.into_iter().min()
@@ -124,12 +125,6 @@ impl Draining {
                 Ok(true)
             }
             Err(error) if error.is_retryable() => {
-                *self
-                    .shared
-                    .counters
-                    .drain
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = self.drain.counters();
                 tracing::error!(%error, "flows not stored yet; the log keeps them and this is tried again");
                 self.retry = Some(now + Duration::from_secs(1));
                 Ok(false)

@@ -39,6 +39,7 @@ use timely::communication::WorkerGuards;
 
 pub use counters::Counters;
 pub use publisher::Deliver;
+pub use topology::EVENT_TYPE;
 
 use barrier::Barrier;
 use beginning::Beginning;
@@ -154,6 +155,17 @@ impl Shared {
         self.stopping.store(true, Ordering::Relaxed);
     }
 
+    fn has_failed(&self) -> bool {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// When all readers have ended: the time of the stream that the last checkpoint is of. None if nothing came, or after a failure: what
+    /// the statements hold then may be of no time of the stream, and what was to be published may be missing.
+    fn end_ms(&self) -> Option<i64> {
+        let end_ms = self.barrier.end_ms().filter(|&end_ms| end_ms > 0);
+        end_ms.filter(|_| !self.has_failed())
+    }
+
     fn under_way(&self) -> usize {
         self.under_way.load(Ordering::Relaxed)
     }
@@ -223,7 +235,7 @@ impl Stream {
     ///
     /// # Errors
     /// If the checkpoint cannot be read or the threads cannot be made. Later failures come out of [`join`](Self::join).
-    pub fn start(config: Config, counters: Arc<Counters>) -> anyhow::Result<Self> {
+    pub fn start(mut config: Config, counters: Arc<Counters>) -> anyhow::Result<Self> {
         let checkpoint = Checkpoint::read(&config.data)?;
         let enrichment = Enrichment::new(
             &schema::flow_schema(),
@@ -246,7 +258,8 @@ impl Stream {
                 },
             ],
         )?;
-        let workers = config.workers.max(1);
+        config.workers = config.workers.max(1);
+        let workers = config.workers;
         let beginning = Beginning::new(&config, checkpoint.as_ref());
         drop(checkpoint);
         let shared = Arc::new(Shared {
@@ -257,7 +270,7 @@ impl Stream {
             stopping: AtomicBool::new(false),
             under_way: AtomicUsize::new(0),
             claims: Claims::new(workers),
-            barrier: Barrier::new(beginning.spread.parts(), workers, beginning.time_ms),
+            barrier: Barrier::new(beginning.spread.parts(), workers, beginning.resume.time_ms),
             beginning,
             needed: Mutex::default(),
             failure: Mutex::default(),
@@ -274,11 +287,7 @@ impl Stream {
     /// Whether a failure has made the workers stop.
     #[must_use]
     pub fn has_failed(&self) -> bool {
-        self.shared
-            .failure
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some()
+        self.shared.has_failed()
     }
 
     /// A handle that stops the workers from elsewhere.

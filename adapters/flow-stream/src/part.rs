@@ -1,6 +1,6 @@
 //! A part of the statements: flows in, in one order; portions of deliveries and its state out.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -27,7 +27,7 @@ pub(crate) struct Part {
     /// Statements whose clocks start, to be told with the next flows.
     anchors: Vec<(usize, i64)>,
     /// By worker: what it had read at the part's time, and what it has read since.
-    progress: BTreeMap<usize, VecDeque<Progress>>,
+    progress: Vec<VecDeque<Progress>>,
 }
 
 impl Part {
@@ -43,9 +43,9 @@ impl Part {
             combiners: combiners.collect(),
             begins: restored.is_none(),
             statements: restored,
-            time_ms: shared.beginning.time_ms,
+            time_ms: shared.beginning.resume.time_ms,
             anchors: Vec::new(),
-            progress: BTreeMap::new(),
+            progress: vec![VecDeque::new(); shared.config.workers],
             shared: Arc::clone(shared),
         })
     }
@@ -54,7 +54,8 @@ impl Part {
         match told {
             ToPart::Share(share) => self.take_share(share),
             ToPart::Progress(_, progress) => {
-                self.progress.entry(progress.worker).or_default().push_back(progress);
+                let known = self.progress.get_mut(progress.worker);
+                known.context("progress of an unknown worker")?.push_back(progress);
                 Ok(())
             }
         }
@@ -73,10 +74,10 @@ impl Part {
 
     /// The statements, which begin at the stream's first time.
     fn statements(&mut self) -> anyhow::Result<&mut spread::Part> {
-        let start_ms = || match self.shared.beginning.time_ms {
+        let start_ms = || match self.shared.beginning.resume.time_ms {
             0 => self
                 .progress
-                .values()
+                .iter()
                 .flatten()
                 .map(|progress| progress.watermarks.start_ms())
                 .max(),
@@ -101,14 +102,11 @@ impl Part {
 
     /// All readers have ended: goes to where the slowest of them ended, and gives its last state.
     pub(crate) fn finish(&mut self, mut give: impl FnMut(FromPart)) -> anyhow::Result<()> {
-        match self.shared.barrier.end_ms() {
-            Some(end_ms) if end_ms > 0 => {
-                self.advance(end_ms, &mut give)?;
-                give(FromPart::State(self.state()?));
-                Ok(())
-            }
-            _ => Ok(()),
+        if let Some(end_ms) = self.shared.end_ms() {
+            self.advance(end_ms, &mut give)?;
+            give(FromPart::State(self.state()?));
         }
+        Ok(())
     }
 
     fn run_to(&mut self, to_ms: i64, give: &mut impl FnMut(FromPart)) -> anyhow::Result<()> {
@@ -144,7 +142,7 @@ impl Part {
             counters.held_bundles.store(held as u64, Ordering::Relaxed);
         }
         self.time_ms = to_ms;
-        for progress in self.progress.values_mut() {
+        for progress in &mut self.progress {
             while progress.get(1).is_some_and(|next| next.watermarks.time_ms() <= to_ms) {
                 progress.pop_front();
             }
@@ -160,14 +158,13 @@ impl Part {
         let windows = self.statements()?.checkpoint()?;
         let known: Option<Vec<&Progress>> = self
             .progress
-            .values()
+            .iter()
             .map(|progress| {
                 progress
                     .front()
                     .filter(|first| first.watermarks.time_ms() <= self.time_ms)
             })
             .collect();
-        let known = known.filter(|known| known.len() == self.shared.config.workers.max(1));
         let last = known.and_then(|known| known.into_iter().min_by_key(|progress| progress.position));
         Ok(PartState {
             part: self.number,

@@ -133,7 +133,7 @@ impl Publisher {
 
     /// The parts have ended: publishes what they gave, and returns when a checkpoint of it is on the disk.
     pub(crate) fn finish(&mut self) -> anyhow::Result<()> {
-        let Some(end_ms) = self.shared.barrier.end_ms().filter(|&end_ms| end_ms > 0) else {
+        let Some(end_ms) = self.shared.end_ms() else {
             return self.finish_checkpoint();
         };
         self.publish_to(end_ms)?;
@@ -233,7 +233,7 @@ impl Publisher {
             time_ms,
             watermarks,
             read_to,
-        } = self.shared.beginning.resume.clone().unwrap_or_default();
+        } = self.shared.beginning.resume.clone();
         Head {
             time_ms,
             read_to: read_to.0,

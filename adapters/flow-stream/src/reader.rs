@@ -81,7 +81,7 @@ impl Reader {
             }
             let started = Instant::now();
             // The statements may have been told that no flow before this time will come.
-            let past_ms = walk.time_ms().max(self.shared.beginning.time_ms);
+            let past_ms = walk.time_ms().max(self.shared.beginning.resume.time_ms);
             match walk.step() {
                 Ok(Step::Bundle(packed)) => {
                     if self.shared.claims.take(packed.position(), packed.next()) {

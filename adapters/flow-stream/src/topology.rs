@@ -21,10 +21,10 @@ use std::time::Duration;
 
 use flow_cep::spread::Local;
 use timely::container::CapacityContainerBuilder;
+use timely::dataflow::Stream;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
 use timely::dataflow::operators::generic::OperatorInfo;
 use timely::dataflow::operators::generic::operator::{Operator, source};
-use timely::dataflow::{Scope, Stream};
 use timely::worker::Worker;
 
 use crate::Shared;
@@ -40,8 +40,8 @@ type Output<T> = CapacityContainerBuilder<Vec<T>>;
 /// How often operators look at their clocks: whether a checkpoint is due, and what failed at the drain can be tried again.
 const TICK: Duration = Duration::from_millis(250);
 
-/// The name of the event type of flows.
-const FLOW: &str = "Flow";
+/// The event type that statements select from.
+pub const EVENT_TYPE: &str = "Flow";
 
 pub(crate) fn to_time(ms: i64) -> Time {
     Time::try_from(ms).unwrap_or(0)
@@ -53,26 +53,24 @@ fn to_ms(time: Time) -> i64 {
 
 /// Builds the dataflow on one worker.
 pub(crate) fn build(worker: &mut Worker, shared: &Arc<Shared>) {
-    let (index, peers) = (worker.index(), worker.peers());
     worker.dataflow::<Time, _, _>(|scope| {
         let reading = Arc::clone(shared);
         let flows: Stream<'_, Time, Vec<Item>> = source(scope, "Read and resolve", |capability, info: OperatorInfo| {
             let activator = scope.activator_for(info.address);
-            let mut reader = Reader::open(reading, index, capability, activator);
+            let mut reader = Reader::open(reading, scope.index(), capability, activator);
             move |output| reader.turn(|capability, item| output.session(capability).give(item))
         });
-        let told = share(flows.clone(), shared, index);
-        let given = run_parts(scope, told, shared, index, peers);
-        publish(scope, given, shared, index);
-        drain(scope, flows, shared, index, peers);
+        let told = share(flows.clone(), shared);
+        publish(run_parts(told, shared), shared);
+        drain(flows, shared);
     });
 }
 
 /// The statements' half where the flows are: says which parts need which flows of each bundle.
-fn share<'s>(flows: Stream<'s, Time, Vec<Item>>, shared: &Arc<Shared>, index: usize) -> Stream<'s, Time, Vec<ToPart>> {
+fn share<'s>(flows: Stream<'s, Time, Vec<Item>>, shared: &Arc<Shared>) -> Stream<'s, Time, Vec<ToPart>> {
     let shared = Arc::clone(shared);
     let parts = shared.beginning.spread.parts();
-    let mut local = shared.beginning.spread.local(index);
+    let mut local = shared.beginning.spread.local(flows.scope().index());
     flows.unary::<Output<ToPart>, _, _, _>(Pipeline, "Share", move |_, _| {
         move |input, output| {
             input.for_each(|capability, items| {
@@ -104,7 +102,7 @@ fn shares(local: &mut Local, flows: &Flows) -> anyhow::Result<Vec<Share>> {
     if batch.num_rows() == 0 {
         return Ok(Vec::new());
     }
-    let shares = local.share(FLOW, &batch)?.into_iter().map(|share| Share {
+    let shares = local.share(EVENT_TYPE, &batch)?.into_iter().map(|share| Share {
         part: share.part,
         channel: share.channel,
         position: flows.position,
@@ -117,18 +115,13 @@ fn shares(local: &mut Local, flows: &Flows) -> anyhow::Result<Vec<Share>> {
 }
 
 /// The statements' half after the exchange: the parts that this worker runs.
-fn run_parts<'s>(
-    scope: Scope<'s, Time>,
-    told: Stream<'s, Time, Vec<ToPart>>,
-    shared: &Arc<Shared>,
-    index: usize,
-    peers: usize,
-) -> Stream<'s, Time, Vec<FromPart>> {
-    let shared = Arc::clone(shared);
+fn run_parts<'s>(told: Stream<'s, Time, Vec<ToPart>>, shared: &Arc<Shared>) -> Stream<'s, Time, Vec<FromPart>> {
+    let (shared, scope) = (Arc::clone(shared), told.scope());
+    let peers = scope.peers();
     let by_part = Exchange::new(|told: &ToPart| told.part() as u64);
     told.unary_frontier::<Output<FromPart>, _, _, _>(by_part, "Combine and state", move |capability, info| {
         let activator = scope.activator_for(info.address);
-        let numbers = (index..shared.beginning.spread.parts()).step_by(peers);
+        let numbers = (scope.index()..shared.beginning.spread.parts()).step_by(peers);
         let parts: anyhow::Result<Vec<Part>> = numbers.map(|number| Part::open(&shared, number)).collect();
         let mut parts = parts.unwrap_or_else(|error| {
             shared.fail(error.context("statements"));
@@ -136,6 +129,10 @@ fn run_parts<'s>(
         });
         let mut capability = Some(capability);
         move |(input, frontier), output| {
+            // What the parts hold after a failure may be of no time of the stream.
+            if shared.has_failed() {
+                capability = None;
+            }
             let Some(held) = &mut capability else {
                 input.for_each(|_, told| told.clear());
                 return;
@@ -161,8 +158,6 @@ fn run_parts<'s>(
             };
             if let Err(error) = work() {
                 shared.fail(error.context("statements"));
-                // What they hold now is of no time of the stream: no checkpoint of it.
-                parts.clear();
             }
             match frontier.frontier().first() {
                 Some(time) => {
@@ -176,54 +171,48 @@ fn run_parts<'s>(
 }
 
 /// Merges what the parts give, on the first worker.
-fn publish<'s>(scope: Scope<'s, Time>, given: Stream<'s, Time, Vec<FromPart>>, shared: &Arc<Shared>, index: usize) {
-    let shared = Arc::clone(shared);
+fn publish(given: Stream<'_, Time, Vec<FromPart>>, shared: &Arc<Shared>) {
+    let (shared, scope) = (Arc::clone(shared), given.scope());
     let first = Exchange::new(|_: &FromPart| 0);
     given.unary_frontier::<Output<()>, _, _, _>(first, "Publish", move |_, info| {
         let activator = scope.activator_for(info.address);
-        let publisher = (index == 0).then(|| Publisher::open(Arc::clone(&shared)));
+        let publisher = (scope.index() == 0).then(|| Publisher::open(Arc::clone(&shared)));
         let mut publisher = publisher.transpose().unwrap_or_else(|error| {
             shared.fail(error);
             None
         });
         let mut is_finished = false;
         move |(input, frontier), _| {
-            let Some(running) = publisher.as_mut() else {
+            let Some(publisher) = publisher.as_mut() else {
                 input.for_each(|_, given| given.clear());
                 return;
             };
-            input.for_each(|_, given| given.drain(..).for_each(|given| running.take(given)));
+            input.for_each(|_, given| given.drain(..).for_each(|given| publisher.take(given)));
             let result = match frontier.frontier().first() {
+                Some(_) if shared.has_failed() => Ok(()),
                 Some(&time) => {
                     activator.activate_after(TICK);
-                    running.advance(to_ms(time))
+                    publisher.advance(to_ms(time))
                 }
-                None if !std::mem::replace(&mut is_finished, true) => running.finish(),
+                None if !std::mem::replace(&mut is_finished, true) => publisher.finish(),
                 None => Ok(()),
             };
             if let Err(error) = result {
                 shared.fail(error.context("events"));
-                // An event may be missing: what comes after it is for the next run.
-                publisher = None;
             }
         }
     });
 }
 
 /// Stores every flow, on the last worker.
-fn drain<'s>(
-    scope: Scope<'s, Time>,
-    flows: Stream<'s, Time, Vec<Item>>,
-    shared: &Arc<Shared>,
-    index: usize,
-    peers: usize,
-) {
-    let shared = Arc::clone(shared);
-    let last = peers as u64 - 1;
-    flows.unary_frontier::<Output<()>, _, _, _>(Exchange::new(move |_: &Item| last), "Drain", move |_, info| {
+fn drain(flows: Stream<'_, Time, Vec<Item>>, shared: &Arc<Shared>) {
+    let (shared, scope) = (Arc::clone(shared), flows.scope());
+    let last = scope.peers() - 1;
+    let to_last = Exchange::new(move |_: &Item| last as u64);
+    flows.unary_frontier::<Output<()>, _, _, _>(to_last, "Drain", move |_, info| {
         let activator = scope.activator_for(info.address);
-        let mut drain = (index as u64 == last)
-            .then(|| Draining::new(Arc::clone(&shared), peers))
+        let mut drain = (scope.index() == last)
+            .then(|| Draining::new(Arc::clone(&shared), scope.peers()))
             .flatten();
         move |(input, frontier), _| {
             let Some(drain) = drain.as_mut() else {

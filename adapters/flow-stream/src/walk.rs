@@ -68,12 +68,12 @@ pub(crate) enum Step {
 
 impl Walk {
     /// A walk from the oldest frame kept, that goes on from what an earlier run knew.
-    pub(crate) fn new(folder: &Path, tail: Tail, resume: Option<Resume>) -> Result<Self, bundle_log::Error> {
+    pub(crate) fn new(folder: &Path, tail: Tail, resume: Resume) -> Result<Self, bundle_log::Error> {
         let reader = LogReader::from_oldest(folder, tail)?;
         Ok(Self {
             reader,
             watermarks: Watermarks::default(),
-            resume,
+            resume: Some(resume),
         })
     }
 

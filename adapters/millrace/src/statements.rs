@@ -11,9 +11,7 @@ use flow_cep::event_type::EventType;
 use flow_cep::plan::{Catalog, Planner, StatementPlan};
 use flow_cep::{Spread, parse_each};
 use flow_store::schema;
-
-/// The event type that statements select from.
-pub(crate) const EVENT_TYPE: &str = "Flow";
+use flow_stream::EVENT_TYPE;
 
 /// The statements that run if no folder is given.
 const BUILT_IN: [(&str, &str); 8] = [
