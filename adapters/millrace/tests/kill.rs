@@ -148,6 +148,7 @@ fn under_load_each_flow_is_stored_once_or_counted_as_lost() {
     let begun = Instant::now();
     // The last seconds are quiet, so that what came last tells what was missed before.
     while begun.elapsed() < Duration::from_secs(6) {
+        // As above, the moment of the kill is what is drawn.
         std::thread::sleep(Duration::from_millis(random.random_range(100..700)));
         process.kill();
         process = Millrace::start_on(&to.to_string(), &data, &[]);

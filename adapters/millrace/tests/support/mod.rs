@@ -123,13 +123,8 @@ impl Millrace {
 
     /// Waits until a metric has come to a value.
     pub(crate) fn wait_for(&self, name: &str, wanted: u64) {
-        for _ in 0..1200 {
-            if self.metric(name) >= wanted {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("{name} has not come to {wanted}");
+        poll(3000, || (self.metric(name) >= wanted).then_some(()))
+            .unwrap_or_else(|| panic!("{name} has not come to {wanted}"));
     }
 
     /// Asks the page for a path.
@@ -150,33 +145,27 @@ impl Millrace {
 
     /// Waits until the stream's time is past `time_ms`: all flows before it are processed.
     pub(crate) fn wait_past(&self, time_ms: i64) {
-        for _ in 0..6000 {
+        let is_past = || {
             let metrics = self.get("/metrics");
             let line = metrics
                 .lines()
                 .find_map(|line| line.strip_prefix("flow_stream_time_timestamp_seconds "))
                 .unwrap();
-            if line.parse::<f64>().unwrap() * 1000.0 > time_ms as f64 {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("the stream has not come to {time_ms}");
+            (line.parse::<f64>().unwrap() * 1000.0 > time_ms as f64).then_some(())
+        };
+        poll(6000, is_past).unwrap_or_else(|| panic!("the stream has not come to {time_ms}"));
     }
 
     /// The probes of the page, once they show that flows came.
     pub(crate) fn probes_with_flows(&self) -> serde_json::Value {
-        for _ in 0..600 {
+        let with_flows = || {
             let probes: serde_json::Value = serde_json::from_str(&self.get("/api/probes")).unwrap();
-            if probes[0]["exporters"]
-                .as_array()
+            let exporters = probes[0]["exporters"].as_array();
+            exporters
                 .is_some_and(|exporters| !exporters.is_empty())
-            {
-                return probes;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("no probe has shown flows");
+                .then_some(probes)
+        };
+        poll(1500, with_flows).expect("a probe shows flows")
     }
 
     /// Sends a signal.
@@ -328,4 +317,15 @@ pub(crate) fn python() -> Command {
     let venv = std::env::var("MILLRACE_VENV")
         .unwrap_or_else(|_| format!("{}/.local/share/millrace/venv", std::env::var("HOME").unwrap()));
     Command::new(format!("{venv}/bin/python"))
+}
+
+/// Asks a running process until it gives the answer, so many times at most: it tells nobody by itself when it has come there.
+fn poll<T>(times: usize, mut answer: impl FnMut() -> Option<T>) -> Option<T> {
+    for _ in 0..times {
+        if let Some(answer) = answer() {
+            return Some(answer);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    None
 }
