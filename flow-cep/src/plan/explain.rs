@@ -1,7 +1,6 @@
 //! A plan in words: what a statement does, where, with which state and at what cost.
 
 use std::fmt::{self, Display, Formatter, Write};
-use std::sync::Arc;
 
 use super::split::{Exchange, Halves};
 use super::{
@@ -10,7 +9,6 @@ use super::{
     WindowPlan,
 };
 use crate::column::by_column;
-use crate::event_type::EventType;
 use crate::expr::{
     Aggregate, AggregateFunction, Expr, Function, LikePattern, Node, RegexpPattern, function::FUNCTIONS,
 };
@@ -88,7 +86,7 @@ fn explain_halves(plan: &StatementPlan, catalog: &Catalog, halves: Option<&Halve
                 format!(
                     "{}: {}",
                     window.event_type,
-                    window_text(&window.window, &own_scope(&window.event_type), catalog)
+                    window_text(&window.window, &[ScopeStream::of(&window.event_type)], catalog)
                 ),
             ));
         }
@@ -196,7 +194,7 @@ fn select_lines(select: &SelectPlan, catalog: &Catalog, lines: &mut Vec<(&'stati
             let scope = if select.streams.len() == 1 && select.match_recognize.is_none() {
                 select.scope.clone()
             } else {
-                own_scope(&stream.event_type)
+                vec![ScopeStream::of(&stream.event_type)]
             };
             lines.push(("window", window_text(window, &scope, catalog)));
         }
@@ -205,7 +203,7 @@ fn select_lines(select: &SelectPlan, catalog: &Catalog, lines: &mut Vec<(&'stati
         }
     }
     if let Some(matching) = &select.match_recognize {
-        let scope = own_scope(&select.streams[0].event_type);
+        let scope = vec![ScopeStream::of(&select.streams[0].event_type)];
         let keys: Vec<_> = matching
             .partition_by
             .iter()
@@ -451,7 +449,7 @@ fn halves_text(halves: &Halves, catalog: &Catalog) -> String {
     };
     let mut keys: Vec<String> = Vec::new();
     for part in &halves.local {
-        let scope = own_scope(&catalog.event_types[part.event_type]);
+        let scope = vec![ScopeStream::of(&catalog.event_types[part.event_type])];
         let key = part
             .key
             .iter()
@@ -470,14 +468,6 @@ fn halves_text(halves: &Halves, catalog: &Catalog) -> String {
         out.push_str("; results merged by one");
     }
     out
-}
-
-fn own_scope(event_type: &Arc<EventType>) -> Vec<ScopeStream> {
-    vec![ScopeStream {
-        name: None,
-        event_type: Arc::clone(event_type),
-        many: false,
-    }]
 }
 
 fn target_name(target: InsertTarget, catalog: &Catalog) -> &str {
@@ -507,7 +497,7 @@ fn source_text(stream: &StreamPlan, catalog: &Catalog) -> String {
             format!(
                 "window {}{}",
                 window.name,
-                conditions_text(conditions, &own_scope(&window.event_type), catalog)
+                conditions_text(conditions, &[ScopeStream::of(&window.event_type)], catalog)
             )
         }
         SourcePlan::Table { table, conditions } => {
@@ -515,7 +505,7 @@ fn source_text(stream: &StreamPlan, catalog: &Catalog) -> String {
             format!(
                 "table {}{}",
                 table.name,
-                conditions_text(conditions, &own_scope(&table.event_type), catalog)
+                conditions_text(conditions, &[ScopeStream::of(&table.event_type)], catalog)
             )
         }
         SourcePlan::Pattern(pattern) => format!("pattern {}", pattern_text(&pattern.root, &pattern.tags, catalog)),
@@ -524,7 +514,7 @@ fn source_text(stream: &StreamPlan, catalog: &Catalog) -> String {
 
 fn filter_text(filter: &FilterPlan, tags: &[ScopeStream], catalog: &Catalog) -> String {
     let event_type = &catalog.event_types[filter.event_type];
-    let mut scope = own_scope(event_type);
+    let mut scope = vec![ScopeStream::of(event_type)];
     scope.extend(tags.iter().cloned());
     let mut parts: Vec<String> = filter
         .conditions
@@ -585,7 +575,7 @@ fn context_text(kind: &ContextKind, catalog: &Catalog) -> String {
     match kind {
         ContextKind::Keyed { streams, .. } => {
             let streams = streams.iter().map(|(filter, keys)| {
-                let scope = own_scope(&catalog.event_types[filter.event_type]);
+                let scope = vec![ScopeStream::of(&catalog.event_types[filter.event_type])];
                 let keys: Vec<_> = keys.iter().map(|key| text(key, &scope, &[], catalog)).collect();
                 format!("{} of {}", keys.join(", "), filter_text(filter, &[], catalog))
             });

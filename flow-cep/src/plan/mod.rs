@@ -6,8 +6,11 @@
 //! 0 is the window or table and 1 the trigger.
 
 mod bind;
+mod context;
 pub mod explain;
+mod match_recognize;
 mod naming;
+mod on_trigger;
 mod planner;
 mod select;
 mod source;
@@ -140,6 +143,17 @@ pub struct ScopeStream {
     pub event_type: Arc<EventType>,
     /// Whether it holds several events (`[n] a=..`, `a=.. until ..`, a variable that repeats).
     pub many: bool,
+}
+
+impl ScopeStream {
+    /// A stream without a name, of single events.
+    fn of(event_type: &Arc<EventType>) -> Self {
+        Self {
+            name: None,
+            event_type: Arc::clone(event_type),
+            many: false,
+        }
+    }
 }
 
 /// How rows become result rows.
