@@ -12,7 +12,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::column::{Columns, Emission, Sieve, Sifted};
 use crate::event_type::EventType;
@@ -254,8 +254,15 @@ const CHECKPOINT_VERSION: u32 = 5;
 struct Checkpoint {
     version: u32,
     statements: Vec<(String, u64)>,
+    #[serde(serialize_with = "as_bytes")]
     rows: Vec<u8>,
+    #[serde(serialize_with = "as_bytes")]
     columns: Vec<u8>,
+}
+
+/// Bytes at once: written as they are, where a sequence would be written number by number.
+fn as_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
 }
 
 /// The type of what a statement delivers.
@@ -596,7 +603,11 @@ impl Engine {
             rows: self.runtime.save().map_err(bad)?,
             columns: self.columns.save().map_err(bad)?,
         };
-        let mut bytes = postcard::to_allocvec(&checkpoint).map_err(bad)?;
+        let names: usize = checkpoint.statements.iter().map(|(name, _)| name.len()).sum();
+        // With room for the numbers between, so that the windows' bytes are not copied again as the vector grows.
+        let numbers = 32 * (checkpoint.statements.len() + 4);
+        let room = checkpoint.rows.len() + checkpoint.columns.len() + names + numbers;
+        let mut bytes = postcard::to_extend(&checkpoint, Vec::with_capacity(room)).map_err(bad)?;
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         Ok(bytes)
     }
