@@ -12,7 +12,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::DataType;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::column::{Columns, Emission, Sieve, Sifted};
 use crate::event_type::EventType;
@@ -248,21 +248,14 @@ struct Inserted {
 }
 
 /// The version of the checkpoint's format.
-const CHECKPOINT_VERSION: u32 = 5;
+const CHECKPOINT_VERSION: u32 = 6;
 
+/// What a checkpoint begins with; the states of both runtimes and a CRC-32 of all of it follow.
 #[derive(Serialize, Deserialize)]
-struct Checkpoint {
+struct CheckpointHead {
     version: u32,
+    /// Name and deliveries.
     statements: Vec<(String, u64)>,
-    #[serde(serialize_with = "as_bytes")]
-    rows: Vec<u8>,
-    #[serde(serialize_with = "as_bytes")]
-    columns: Vec<u8>,
-}
-
-/// Bytes at once: written as they are, where a sequence would be written number by number.
-fn as_bytes<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_bytes(bytes)
 }
 
 /// The type of what a statement delivers.
@@ -592,23 +585,26 @@ impl Engine {
     /// # Errors
     /// When the state cannot be written, which would be a defect of the engine.
     pub fn checkpoint(&self) -> Result<Vec<u8>, EngineError> {
+        self.append_checkpoint(Vec::new())
+    }
+
+    /// Appends what [`checkpoint`](Self::checkpoint) gives.
+    pub(crate) fn append_checkpoint(&self, bytes: Vec<u8>) -> Result<Vec<u8>, EngineError> {
         let bad = |error: postcard::Error| EngineError::BadCheckpoint(error.to_string());
-        let checkpoint = Checkpoint {
+        let head = CheckpointHead {
             version: CHECKPOINT_VERSION,
             statements: self
                 .deployed
                 .iter()
                 .map(|deployed| (deployed.name.to_string(), deployed.deliveries))
                 .collect(),
-            rows: self.runtime.save().map_err(bad)?,
-            columns: self.columns.save().map_err(bad)?,
         };
-        let names: usize = checkpoint.statements.iter().map(|(name, _)| name.len()).sum();
-        // With room for the numbers between, so that the windows' bytes are not copied again as the vector grows.
-        let numbers = 32 * (checkpoint.statements.len() + 4);
-        let room = checkpoint.rows.len() + checkpoint.columns.len() + names + numbers;
-        let mut bytes = postcard::to_extend(&checkpoint, Vec::with_capacity(room)).map_err(bad)?;
-        bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        let start = bytes.len();
+        let bytes = postcard::to_extend(&head, bytes).map_err(bad)?;
+        let bytes = self.runtime.save(bytes).map_err(bad)?;
+        let mut bytes = self.columns.save(bytes).map_err(bad)?;
+        let sum = crc32fast::hash(bytes.get(start..).unwrap_or_default());
+        bytes.extend_from_slice(&sum.to_le_bytes());
         Ok(bytes)
     }
 
@@ -628,9 +624,9 @@ impl Engine {
                 "version {version}, where {CHECKPOINT_VERSION} is wanted"
             )));
         }
-        let checkpoint: Checkpoint = postcard::from_bytes(checkpoint).map_err(bad)?;
-        let same = checkpoint.statements.len() == self.deployed.len()
-            && checkpoint
+        let (head, states): (CheckpointHead, _) = postcard::take_from_bytes(checkpoint).map_err(bad)?;
+        let same = head.statements.len() == self.deployed.len()
+            && head
                 .statements
                 .iter()
                 .zip(&self.deployed)
@@ -638,9 +634,9 @@ impl Engine {
         if !same {
             return Err(EngineError::BadCheckpoint("it is of other statements".to_owned()));
         }
-        self.runtime.restore(&checkpoint.rows).map_err(bad)?;
-        self.columns.restore(&checkpoint.columns).map_err(bad)?;
-        for (deployed, (_, deliveries)) in self.deployed.iter_mut().zip(checkpoint.statements) {
+        let columns = self.runtime.restore(states).map_err(bad)?;
+        self.columns.restore(columns).map_err(bad)?;
+        for (deployed, (_, deliveries)) in self.deployed.iter_mut().zip(head.statements) {
             deployed.deliveries = deliveries;
         }
         self.output.clear();

@@ -8,6 +8,7 @@ use super::interner::{NONE, Rows, for_each_row, id_from};
 use super::keys::{KeyId, Keys};
 use super::numbers::{Number, Numbers, Values};
 use super::order::Best;
+use super::packed;
 
 /// A loop over the rows that have a slot, as [`for_each_row`].
 macro_rules! for_each_record {
@@ -241,10 +242,10 @@ impl Index {
     }
 
     /// The ids by slot and the free slots, where slots are their own.
-    pub(crate) fn parts(&self) -> (Vec<u32>, Vec<u32>) {
+    pub(crate) fn parts(&self) -> (&[u32], &[u32]) {
         match &self.slots {
-            Slots::Whole | Slots::Same { .. } => (Vec::new(), Vec::new()),
-            Slots::Own { ids, free, .. } => (ids.clone(), free.clone()),
+            Slots::Whole | Slots::Same { .. } => (&[], &[]),
+            Slots::Own { ids, free, .. } => (ids, free),
         }
     }
 
@@ -325,6 +326,9 @@ pub(crate) enum Cell {
     Moments { argument: usize },
 }
 
+/// Rows of a group, the oldest first: number and value.
+pub(crate) type Queue = VecDeque<(u64, Number)>;
+
 /// The smallest or the largest argument of each group, over a window that rows leave in the order they came.
 ///
 /// A group's queue holds the rows that are better than all that came after them: its front is the extreme.
@@ -332,7 +336,7 @@ pub(crate) enum Cell {
 pub(crate) struct Extremes {
     pub(crate) argument: usize,
     pub(crate) largest: bool,
-    pub(crate) queues: Vec<VecDeque<(u64, Number)>>,
+    pub(crate) queues: Vec<Queue>,
 }
 
 /// How many rows of each group have null for an argument.
@@ -362,7 +366,9 @@ pub(crate) struct Grouping {
 /// Slots of rows: of their groups, and for each counted set of their values.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
 pub(crate) struct Places {
+    #[serde(with = "packed")]
     pub(crate) slots: Vec<u32>,
+    #[serde(with = "packed::each")]
     pub(crate) members: Vec<Vec<u32>>,
 }
 

@@ -3,6 +3,7 @@
 //! A key is an expression (an *atom*) or a pair of keys; a key of three columns is a pair of a pair and an atom. An atom's
 //! ids start after those of null and, for integers, of the small values, which need no table.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -18,7 +19,8 @@ use arrow_buffer::{Buffer, NullBuffer};
 use arrow_schema::{DataType, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-use super::interner::{Ids, Interner, Key, Marks, NONE, Rows, for_each_row, id_from};
+use super::interner::{Ids, Interner, Marks, NONE, Rows, for_each_row, id_from};
+use super::packed;
 use super::text::TextInterner;
 
 /// Position of a key in [`Keys`].
@@ -149,11 +151,17 @@ impl Slot {
 
 /// What a checkpoint keeps of a key: by id, and the free ids.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum KeyState {
+pub(crate) enum KeyState<'a> {
     Nothing,
-    Words((Vec<u64>, Vec<u32>)),
-    Addresses((Vec<[u64; 2]>, Vec<u32>)),
-    Texts((Vec<Box<str>>, Vec<u32>)),
+    Words(
+        #[serde(with = "packed")] Cow<'a, [u64]>,
+        #[serde(with = "packed")] Cow<'a, [u32]>,
+    ),
+    Addresses(
+        #[serde(with = "packed")] Cow<'a, [[u64; 2]]>,
+        #[serde(with = "packed")] Cow<'a, [u32]>,
+    ),
+    Texts(Cow<'a, [Box<str>]>, #[serde(with = "packed")] Cow<'a, [u32]>),
 }
 
 /// All keys of a stream. Parts come before the pairs made of them.
@@ -420,21 +428,24 @@ impl Keys {
     }
 
     /// What has to be kept of the keys.
-    pub(crate) fn save(&self) -> Vec<KeyState> {
-        fn parts<K: Key>(interner: &Interner<K>) -> (Vec<K>, Vec<u32>) {
-            let (keys, free) = interner.parts();
-            (keys.to_vec(), free.to_vec())
+    pub(crate) fn save(&self) -> Vec<KeyState<'_>> {
+        fn words(interner: &Interner<u64>) -> KeyState<'_> {
+            let (words, free) = interner.parts();
+            KeyState::Words(words.into(), free.into())
         }
         self.slots
             .iter()
             .map(|slot| match &slot.kind {
-                Kind::Pair { pairs, .. } => KeyState::Words(parts(pairs)),
+                Kind::Pair { pairs, .. } => words(pairs),
                 Kind::Atom { dictionary, .. } => match dictionary {
-                    Dictionary::Integer(interner) | Dictionary::Double(interner) => KeyState::Words(parts(interner)),
-                    Dictionary::Address(interner) => KeyState::Addresses(parts(interner)),
+                    Dictionary::Integer(interner) | Dictionary::Double(interner) => words(interner),
+                    Dictionary::Address(interner) => {
+                        let (addresses, free) = interner.parts();
+                        KeyState::Addresses(addresses.into(), free.into())
+                    }
                     Dictionary::Text(interner) => {
                         let (texts, free) = interner.parts();
-                        KeyState::Texts((texts.to_vec(), free.to_vec()))
+                        KeyState::Texts(texts.into(), free.into())
                     }
                     Dictionary::Boolean => KeyState::Nothing,
                 },
@@ -443,25 +454,25 @@ impl Keys {
     }
 
     /// Takes up what was kept of the same keys; nobody holds them yet. None if it does not fit.
-    pub(crate) fn restore(&mut self, states: Vec<KeyState>) -> Option<()> {
+    pub(crate) fn restore(&mut self, states: Vec<KeyState<'_>>) -> Option<()> {
         if states.len() != self.slots.len() {
             return None;
         }
         for (key, state) in states.into_iter().enumerate() {
             let limit = self.limit;
             match (&mut self.slots[key].kind, state) {
-                (Kind::Pair { pairs, .. }, KeyState::Words((words, free))) => {
-                    *pairs = Interner::from_parts(limit, words, free)?;
+                (Kind::Pair { pairs, .. }, KeyState::Words(words, free)) => {
+                    *pairs = Interner::from_parts(limit, words.into_owned(), free.into_owned())?;
                 }
                 (Kind::Atom { dictionary, .. }, state) => match (dictionary, state) {
-                    (Dictionary::Integer(interner) | Dictionary::Double(interner), KeyState::Words((words, free))) => {
-                        *interner = Interner::from_parts(limit, words, free)?
+                    (Dictionary::Integer(interner) | Dictionary::Double(interner), KeyState::Words(words, free)) => {
+                        *interner = Interner::from_parts(limit, words.into_owned(), free.into_owned())?;
                     }
-                    (Dictionary::Address(interner), KeyState::Addresses((words, free))) => {
-                        *interner = Interner::from_parts(limit, words, free)?;
+                    (Dictionary::Address(interner), KeyState::Addresses(addresses, free)) => {
+                        *interner = Interner::from_parts(limit, addresses.into_owned(), free.into_owned())?;
                     }
-                    (Dictionary::Text(interner), KeyState::Texts((texts, free))) => {
-                        *interner = TextInterner::from_parts(limit, texts, free)?;
+                    (Dictionary::Text(interner), KeyState::Texts(texts, free)) => {
+                        *interner = TextInterner::from_parts(limit, texts.into_owned(), free.into_owned())?;
                     }
                     (Dictionary::Boolean, KeyState::Nothing) => {}
                     _ => return None,

@@ -19,6 +19,7 @@ mod interner;
 mod keys;
 mod numbers;
 mod order;
+mod packed;
 mod pick;
 mod query;
 mod runtime;
@@ -170,15 +171,15 @@ impl Columns {
         (0, 0)
     }
 
-    /// The state between two pushes.
-    pub(crate) fn save(&self) -> Result<Vec<u8>, postcard::Error> {
-        let states: Vec<RuntimeState> = self.streams.iter().map(|stream| stream.runtime.save()).collect();
-        postcard::to_allocvec(&states)
+    /// Appends the state between two pushes.
+    pub(crate) fn save(&self, bytes: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+        let states: Vec<RuntimeState<'_>> = self.streams.iter().map(|stream| stream.runtime.save()).collect();
+        postcard::to_extend(&states, bytes)
     }
 
     /// Takes up a state that the same statements have saved; when that fails the engine must be dropped.
     pub(crate) fn restore(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
-        let states: Vec<RuntimeState> = postcard::from_bytes(bytes)?;
+        let states: Vec<RuntimeState<'_>> = postcard::from_bytes(bytes)?;
         if states.len() != self.streams.len() {
             return Err(postcard::Error::DeserializeBadEncoding);
         }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::interner::Rows;
 use super::keys::each_integer;
+use super::packed;
 
 /// One number.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -31,8 +32,8 @@ impl Number {
 /// Values without their nulls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Values {
-    Integer(Vec<i64>),
-    Double(Vec<f64>),
+    Integer(#[serde(with = "packed")] Vec<i64>),
+    Double(#[serde(with = "packed")] Vec<f64>),
 }
 
 /// A column of numbers.
@@ -40,6 +41,7 @@ pub(crate) enum Values {
 pub(crate) struct Numbers {
     pub(crate) values: Values,
     /// By row; empty if none is null.
+    #[serde(with = "packed")]
     pub(crate) nulls: Vec<bool>,
 }
 

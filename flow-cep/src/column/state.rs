@@ -1,13 +1,14 @@
 //! What a checkpoint keeps of the columnar statements, and taking it up again.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::groups::{Grouping, Members};
+use super::groups::{Grouping, Members, Queue};
 use super::interner::NONE;
 use super::keys::{KeyState, Keys};
-use super::numbers::Number;
+use super::packed;
 use super::runtime::{Grid, Runner, Runtime};
 use super::succession::{Succession, SuccessionState};
 use super::view::{Chunk, Keeping, View};
@@ -16,19 +17,19 @@ use crate::value::Value;
 
 /// The state of a stream's statements.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct RuntimeState {
-    keys: Vec<KeyState>,
-    runners: Vec<RunnerState>,
+pub(crate) struct RuntimeState<'a> {
+    keys: Vec<KeyState<'a>>,
+    runners: Vec<RunnerState<'a>>,
     watches: Vec<WatchState>,
     successions: Vec<SuccessionState>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct RunnerState {
-    chunks: VecDeque<Chunk>,
+struct RunnerState<'a> {
+    chunks: Cow<'a, VecDeque<Chunk>>,
     sequence: u64,
     rows: u64,
-    groupings: Vec<GroupingState>,
+    groupings: Vec<GroupingState<'a>>,
     grid: Option<GridState>,
     next_ms: Vec<Option<i64>>,
     /// By statement that selects rows: its candidates.
@@ -43,25 +44,32 @@ struct GridState {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct GroupingState {
-    ids: Vec<u32>,
-    free: Vec<u32>,
-    words: Vec<i64>,
+struct GroupingState<'a> {
+    #[serde(with = "packed")]
+    ids: Cow<'a, [u32]>,
+    #[serde(with = "packed")]
+    free: Cow<'a, [u32]>,
+    #[serde(with = "packed")]
+    words: Cow<'a, [i64]>,
+    #[serde(with = "packed::each")]
     nulls: Vec<Vec<i64>>,
-    members: Vec<MembersState>,
-    extremes: Vec<Vec<VecDeque<(u64, Number)>>>,
+    members: Vec<MembersState<'a>>,
+    extremes: Vec<Cow<'a, [Queue]>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct MembersState {
-    ids: Vec<u32>,
-    free: Vec<u32>,
-    counts: Vec<u32>,
+struct MembersState<'a> {
+    #[serde(with = "packed")]
+    ids: Cow<'a, [u32]>,
+    #[serde(with = "packed")]
+    free: Cow<'a, [u32]>,
+    #[serde(with = "packed")]
+    counts: Cow<'a, [u32]>,
 }
 
 impl Runtime {
     /// The state between two pushes.
-    pub(crate) fn save(&self) -> RuntimeState {
+    pub(crate) fn save(&self) -> RuntimeState<'_> {
         RuntimeState {
             keys: self.keys.save(),
             runners: self.runners.iter().map(save_runner).collect(),
@@ -72,7 +80,7 @@ impl Runtime {
 
     /// Takes up the state that a runtime of the same statements has saved. None if it does not fit; the runtime must then be
     /// dropped.
-    pub(crate) fn restore(&mut self, state: RuntimeState) -> Option<()> {
+    pub(crate) fn restore(&mut self, state: RuntimeState<'_>) -> Option<()> {
         if state.runners.len() != self.runners.len()
             || state.watches.len() != self.watches.len()
             || state.successions.len() != self.successions.len()
@@ -93,10 +101,10 @@ impl Runtime {
     }
 }
 
-fn save_runner(runner: &Runner) -> RunnerState {
+fn save_runner(runner: &Runner) -> RunnerState<'_> {
     let view = &runner.view;
     RunnerState {
-        chunks: view.chunks.clone(),
+        chunks: Cow::Borrowed(&view.chunks),
         sequence: view.sequence,
         rows: view.rows as u64,
         groupings: view.groupings.iter().map(save_grouping).collect(),
@@ -110,31 +118,31 @@ fn save_runner(runner: &Runner) -> RunnerState {
     }
 }
 
-fn save_grouping(grouping: &Grouping) -> GroupingState {
-    let members = |members: &Members| {
+fn save_grouping(grouping: &Grouping) -> GroupingState<'_> {
+    fn save_members(members: &Members) -> MembersState<'_> {
         let (ids, free) = members.index.parts();
         MembersState {
-            ids,
-            free,
-            counts: members.counts.clone(),
+            ids: ids.into(),
+            free: free.into(),
+            counts: (&members.counts).into(),
         }
-    };
+    }
     let (ids, free) = grouping.index.parts();
     GroupingState {
-        ids,
-        free,
-        words: grouping.words.clone(),
+        ids: ids.into(),
+        free: free.into(),
+        words: (&grouping.words).into(),
         nulls: grouping.nulls.iter().map(|nulls| nulls.counts.clone()).collect(),
-        members: grouping.members.iter().map(members).collect(),
+        members: grouping.members.iter().map(save_members).collect(),
         extremes: grouping
             .extremes
             .iter()
-            .map(|extremes| extremes.queues.clone())
+            .map(|extremes| (&extremes.queues).into())
             .collect(),
     }
 }
 
-fn restore_runner(runner: &mut Runner, keys: &mut Keys, state: RunnerState) -> Option<()> {
+fn restore_runner(runner: &mut Runner, keys: &mut Keys, state: RunnerState<'_>) -> Option<()> {
     let fits = state.groupings.len() == runner.view.groupings.len()
         && state.next_ms.len() == runner.groups.len()
         && state.candidates.len() == runner.rows.len()
@@ -145,7 +153,7 @@ fn restore_runner(runner: &mut Runner, keys: &mut Keys, state: RunnerState) -> O
     for (grouping, state) in runner.view.groupings.iter_mut().zip(state.groupings) {
         restore_grouping(grouping, keys, state)?;
     }
-    runner.view.chunks = state.chunks;
+    runner.view.chunks = state.chunks.into_owned();
     runner.view.sequence = state.sequence;
     runner.view.rows = usize::try_from(state.rows).ok()?;
     check_chunks(&runner.view)?;
@@ -169,7 +177,7 @@ fn restore_grid(grid: &mut Grid, state: &GridState) -> Option<()> {
     Some(())
 }
 
-fn restore_grouping(grouping: &mut Grouping, keys: &mut Keys, state: GroupingState) -> Option<()> {
+fn restore_grouping(grouping: &mut Grouping, keys: &mut Keys, state: GroupingState<'_>) -> Option<()> {
     let stride = grouping.stride;
     if !state.words.len().is_multiple_of(stride)
         || state.nulls.len() != grouping.nulls.len()
@@ -179,8 +187,9 @@ fn restore_grouping(grouping: &mut Grouping, keys: &mut Keys, state: GroupingSta
         return None;
     }
     let rows = state.words.chunks_exact(stride).map(|record| record[0]);
-    grouping.index.restore(keys, (state.ids, state.free), rows)?;
-    grouping.words = state.words;
+    let ids = (state.ids.into_owned(), state.free.into_owned());
+    grouping.index.restore(keys, ids, rows)?;
+    grouping.words = state.words.into_owned();
     for (nulls, counts) in grouping.nulls.iter_mut().zip(state.nulls) {
         if counts.len() > grouping.index.bound() {
             return None;
@@ -189,14 +198,15 @@ fn restore_grouping(grouping: &mut Grouping, keys: &mut Keys, state: GroupingSta
     }
     for (members, state) in grouping.members.iter_mut().zip(state.members) {
         let counts = state.counts.iter().map(|&count| i64::from(count));
-        members.index.restore(keys, (state.ids, state.free), counts)?;
-        members.counts = state.counts;
+        let ids = (state.ids.into_owned(), state.free.into_owned());
+        members.index.restore(keys, ids, counts)?;
+        members.counts = state.counts.into_owned();
     }
     for (extremes, queues) in grouping.extremes.iter_mut().zip(state.extremes) {
         if queues.len() > grouping.index.bound() {
             return None;
         }
-        extremes.queues = queues;
+        extremes.queues = queues.into_owned();
         extremes.queues.resize_with(grouping.index.bound(), VecDeque::new);
     }
     Some(())

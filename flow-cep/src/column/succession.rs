@@ -15,6 +15,7 @@ use super::groups::{Index, Mapping, from_word};
 use super::interner::{NONE, Rows};
 use super::keys::{KeyId, Keys, NULL};
 use super::numbers::{Numbers, Values};
+use super::packed;
 use super::scalar::Scalar;
 use super::stage::Stage;
 
@@ -70,10 +71,15 @@ pub(crate) struct Succession {
 /// What a checkpoint keeps of it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SuccessionState {
+    #[serde(with = "packed")]
     ids: Vec<u32>,
+    #[serde(with = "packed")]
     free: Vec<u32>,
+    #[serde(with = "packed")]
     since: Vec<i64>,
+    #[serde(with = "packed")]
     words: Vec<i64>,
+    #[serde(with = "packed")]
     nulls: Vec<bool>,
     swept_ms: i64,
 }
@@ -302,8 +308,8 @@ impl Succession {
     pub(crate) fn save(&self) -> SuccessionState {
         let (ids, free) = self.index.parts();
         SuccessionState {
-            ids,
-            free,
+            ids: ids.to_vec(),
+            free: free.to_vec(),
             since: self.since.clone(),
             words: self.words.clone(),
             nulls: self.nulls.clone(),

@@ -8,6 +8,7 @@ use super::groups::{Grouping, Groups, Places};
 use super::interner::{NONE, Rows};
 use super::keys::Keys;
 use super::numbers::Numbers;
+use super::packed;
 use super::tally::{NO_PAIR, Tally};
 
 /// Rows of a full chunk: few enough that a chunk stays in the cache while it is worked on.
@@ -22,10 +23,12 @@ pub(crate) struct Chunk {
     /// Time of the first row.
     pub(crate) base_ms: i64,
     /// Times after the base.
+    #[serde(with = "packed")]
     pub(crate) times: Vec<u32>,
     /// By grouping.
     pub(crate) places: Vec<Places>,
     /// By tally.
+    #[serde(with = "packed::each")]
     pub(crate) pairs: Vec<Vec<u64>>,
     /// By argument.
     pub(crate) numbers: Vec<Numbers>,

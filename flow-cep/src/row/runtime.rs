@@ -1064,20 +1064,21 @@ impl Runtime {
         size
     }
 
-    /// Writes the state; nothing is under way between calls from outside.
-    pub(crate) fn save(&self) -> Result<Vec<u8>, postcard::Error> {
-        postcard::to_allocvec(&Saved {
+    /// Appends the state; nothing is under way between calls from outside.
+    pub(crate) fn save(&self, bytes: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
+        let saved = Saved {
             shared: &self.shared,
             contexts: self.contexts.iter().map(ContextRuntime::state).collect(),
             states: &self.states,
             now_ms: self.now_ms,
             next_event: self.next_event,
-        })
+        };
+        postcard::to_extend(&saved, bytes)
     }
 
-    /// Takes up a state that the same statements have written.
-    pub(crate) fn restore(&mut self, bytes: &[u8]) -> Result<(), postcard::Error> {
-        let restored: Restored = postcard::from_bytes(bytes)?;
+    /// Takes up a state that the same statements have written; returns the bytes behind it.
+    pub(crate) fn restore<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], postcard::Error> {
+        let (restored, rest): (Restored, _) = postcard::take_from_bytes(bytes)?;
         if restored.states.len() != self.states.len()
             || restored.contexts.len() != self.contexts.len()
             || restored.shared.windows.len() != self.shared.windows.len()
@@ -1117,6 +1118,6 @@ impl Runtime {
                 self.timers.push(Reverse((due, Target::Statement(at, id))));
             }
         }
-        Ok(())
+        Ok(rest)
     }
 }

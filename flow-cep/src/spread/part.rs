@@ -9,6 +9,9 @@ use arrow_schema::SchemaRef;
 use super::{Layout, nullable};
 use crate::engine::{Engine, EngineError, Limits, Refusal, Rows, engine_times};
 
+/// Octets of the length before the state of each engine in a checkpoint.
+const LENGTH: usize = size_of::<u64>();
+
 /// The statements of one part, over the rows that belong to it.
 #[derive(Debug)]
 pub struct Part {
@@ -156,9 +159,15 @@ impl Part {
     /// # Errors
     /// When the state cannot be written, which would be a defect of the engine.
     pub fn checkpoint(&self) -> Result<Vec<u8>, EngineError> {
-        let states = self.engines.iter().flatten().map(Engine::checkpoint);
-        let states: Vec<Vec<u8>> = states.collect::<Result<_, _>>()?;
-        postcard::to_allocvec(&states).map_err(|error| EngineError::BadCheckpoint(error.to_string()))
+        let mut bytes = Vec::new();
+        for engine in self.engines.iter().flatten() {
+            let start = bytes.len();
+            bytes.extend_from_slice(&[0; LENGTH]);
+            bytes = engine.append_checkpoint(bytes)?;
+            let length = (bytes.len() - start - LENGTH) as u64;
+            bytes[start..][..LENGTH].copy_from_slice(&length.to_le_bytes());
+        }
+        Ok(bytes)
     }
 
     /// Takes up the state that the same part of the same statements, spread over as many parts, has written.
@@ -166,15 +175,16 @@ impl Part {
     /// # Errors
     /// When the checkpoint is of another version or of other statements, or is damaged. The part must then be dropped.
     pub fn restore(&mut self, checkpoint: &[u8]) -> Result<(), EngineError> {
-        let bad = |error: postcard::Error| EngineError::BadCheckpoint(error.to_string());
-        let states: Vec<Vec<u8>> = postcard::from_bytes(checkpoint).map_err(bad)?;
-        if states.len() != self.engines.iter().flatten().count() {
-            return Err(EngineError::BadCheckpoint("it is of other parts".to_owned()));
+        let other = || EngineError::BadCheckpoint("it is of other parts".to_owned());
+        let mut rest = checkpoint;
+        for engine in self.engines.iter_mut().flatten() {
+            let (length, states) = rest.split_first_chunk().ok_or_else(other)?;
+            let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|_| other())?;
+            let (state, states) = states.split_at_checked(length).ok_or_else(other)?;
+            engine.restore(state)?;
+            rest = states;
         }
-        let engines = self.engines.iter_mut().flatten();
-        engines
-            .zip(states)
-            .try_for_each(|(engine, state)| engine.restore(&state))
+        if rest.is_empty() { Ok(()) } else { Err(other()) }
     }
 }
 

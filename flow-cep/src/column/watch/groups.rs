@@ -14,6 +14,7 @@ use super::span::{Count, Sight, Span, SpanState};
 use crate::column::groups::{Index, Mapping};
 use crate::column::interner::{NONE, Rows};
 use crate::column::keys::{KeyId, Keys};
+use crate::column::packed;
 use crate::value::Value;
 
 /// Rows that a rule gives at one update.
@@ -89,9 +90,12 @@ pub(crate) struct Groups {
 /// What a checkpoint keeps of the groups.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct GroupsState {
+    #[serde(with = "packed")]
     ids: Vec<u32>,
+    #[serde(with = "packed")]
     free: Vec<u32>,
     first: u64,
+    #[serde(with = "packed")]
     slots: Vec<u32>,
     spans: Vec<SpanState>,
 }
@@ -293,8 +297,8 @@ impl Groups {
         let width = self.spans.len();
         let counts = |at: usize| self.counts.iter().skip(at).step_by(width).copied();
         GroupsState {
-            ids,
-            free,
+            ids: ids.to_vec(),
+            free: free.to_vec(),
             first: self.oldest(),
             slots: self.slots.span(self.oldest(), log.next),
             spans: self

@@ -6,6 +6,7 @@ use super::ring::Ring;
 use crate::column::interner::{NONE, Rows};
 use crate::column::keys::{KeyId, Keys};
 use crate::column::numbers::{Number, Numbers, Values};
+use crate::column::packed;
 
 /// A column of numbers by row.
 #[derive(Debug)]
@@ -45,8 +46,14 @@ pub(crate) struct Log {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct LogState {
     first: u64,
+    #[serde(with = "packed")]
     times: Vec<i64>,
-    arguments: Vec<(Vec<i64>, Vec<bool>)>,
+    /// By argument: its values, and which are null; none before the first null.
+    #[serde(with = "packed::each")]
+    values: Vec<Vec<i64>>,
+    #[serde(with = "packed::each")]
+    nulls: Vec<Vec<bool>>,
+    #[serde(with = "packed::each")]
     carried: Vec<Vec<u32>>,
 }
 
@@ -196,15 +203,17 @@ impl Log {
         LogState {
             first: from,
             times: self.times.span(from, to),
-            arguments: self
+            values: self
+                .arguments
+                .iter()
+                .map(|argument| argument.values.span(from, to))
+                .collect(),
+            nulls: self
                 .arguments
                 .iter()
                 .map(|argument| {
                     let nulls = argument.nulls.as_ref().filter(|_| from < to);
-                    (
-                        argument.values.span(from, to),
-                        nulls.map_or_else(Vec::new, |nulls| nulls.span(from, to)),
-                    )
+                    nulls.map_or_else(Vec::new, |nulls| nulls.span(from, to))
                 })
                 .collect(),
             carried: self.carried.iter().map(|carried| carried.ids.span(from, to)).collect(),
@@ -214,7 +223,8 @@ impl Log {
     /// Takes up what was saved of a log of the same columns. None if it does not fit.
     pub(crate) fn restore(&mut self, keys: &mut Keys, state: LogState) -> Option<()> {
         let rows = state.times.len();
-        if state.arguments.len() != self.arguments.len()
+        if state.values.len() != self.arguments.len()
+            || state.nulls.len() != self.arguments.len()
             || state.carried.len() != self.carried.len()
             || !state.times.is_sorted()
         {
@@ -228,7 +238,8 @@ impl Log {
         self.first = state.first;
         self.next = state.first.checked_add(rows as u64)?;
         self.times = ring(state.times);
-        for (argument, (values, nulls)) in self.arguments.iter_mut().zip(state.arguments) {
+        let arguments = state.values.into_iter().zip(state.nulls);
+        for (argument, (values, nulls)) in self.arguments.iter_mut().zip(arguments) {
             if values.len() != rows || !(nulls.is_empty() || nulls.len() == rows) {
                 return None;
             }

@@ -13,6 +13,7 @@ use super::scope::{Group, GroupScope};
 use crate::column::groups::{Index, from_word, to_word};
 use crate::column::interner::{NONE, id_from};
 use crate::column::keys::{KeyId, Keys};
+use crate::column::packed;
 use crate::value::{Value, compare_by};
 
 /// What every group has.
@@ -64,6 +65,7 @@ pub(crate) struct Span {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SpanState {
     pub(crate) leaving: u64,
+    #[serde(with = "packed")]
     sums: Vec<i64>,
     details: Vec<(u32, Detail)>,
     quiet: Vec<Vec<(i64, u32)>>,
