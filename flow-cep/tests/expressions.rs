@@ -359,3 +359,42 @@ fn addresses_are_compared_by_number_and_lie_in_networks() {
     assert_eq!(values("prefix(ip, 16)")[3], "192.168.0.0");
     assert!(planned("ip = 'nonsense'").is_none());
 }
+
+#[test]
+fn what_is_known_of_a_dictionary_holds_for_no_other() {
+    let keys = |keys: Vec<Option<i32>>| arrow_array::Int32Array::from(keys);
+    let texts = |texts: Vec<Option<&str>>| Arc::new(StringArray::from(texts)) as ArrayRef;
+    let (first, second) = (
+        texts(vec![Some("A"), Some("B"), None]),
+        texts(vec![Some("B"), Some("A"), Some("C")]),
+    );
+    let columns = [
+        (vec![Some(0), Some(1)], &first),
+        (vec![Some(2), Some(0), None, Some(1)], &first),
+        (vec![Some(0), Some(1), None], &second),
+        (vec![Some(2), Some(2)], &second),
+        (vec![None, Some(1)], &first),
+    ];
+    for text in [
+        "dict = 'A'",
+        "dict is null",
+        "coalesce(dict, '') != 'B'",
+        "dict in ('A', null)",
+        "not (dict = 'A')",
+    ] {
+        let expr = planned(text).unwrap();
+        let column = ColumnExpr::new(&expr, &batch().schema()).unwrap();
+        for (of, values) in &columns {
+            let dictionary = DictionaryArray::<Int32Type>::new(keys(of.clone()), Arc::clone(values));
+            let mut batch = batch().slice(0, of.len()).columns().to_vec();
+            batch[8] = Arc::new(dictionary);
+            let batch = RecordBatch::try_new(self::batch().schema(), batch).unwrap();
+            let wanted: Vec<bool> = by_row(&expr, &batch)
+                .iter()
+                .map(|value| value.as_bool() == Some(true))
+                .collect();
+            let mask: Vec<bool> = column.mask(&batch, &TIMES[..of.len()]).iter().collect();
+            assert_eq!(mask, wanted, "{text} over {of:?}");
+        }
+    }
+}

@@ -6,6 +6,7 @@
 
 mod choice;
 mod compile;
+mod dictionary;
 mod number;
 mod value;
 
@@ -13,23 +14,20 @@ use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{
-    ArrowDictionaryKeyType, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMillisecondType, UInt8Type, UInt16Type,
-    UInt32Type, UInt64Type,
+    Int8Type, Int16Type, Int32Type, Int64Type, TimestampMillisecondType, UInt8Type, UInt16Type, UInt32Type,
 };
-use arrow_array::{
-    AnyDictionaryArray, Array, ArrayRef, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array,
-    RecordBatch,
-};
+use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch};
 use arrow_buffer::{ArrowNativeType, BooleanBuffer, NullBuffer, ScalarBuffer};
 use arrow_schema::{DataType, Schema};
 
 use self::choice::{Which, coalesce_truths, compare_addresses, extreme_address};
 pub(crate) use self::compile::mirrored;
 use self::compile::{columnar, compile};
+use self::dictionary::{Memo, by_dictionary};
 use self::number::{compare, doubles, ints, longs};
 pub use self::value::{BatchRow, array_of, value_at};
 use super::row::holds;
-use super::{Expr, Network, Scope};
+use super::{Expr, Network};
 use crate::syntax::ast::BinaryOp;
 use crate::value::{Type, Value};
 
@@ -84,6 +82,7 @@ enum Plan {
     Dictionary {
         column: usize,
         expr: Expr,
+        memo: Memo,
     },
     Not(Box<Self>),
     And(Vec<Self>),
@@ -544,7 +543,7 @@ fn truth(plan: &Plan, input: &Input<'_>) -> Truth {
             let (left, right) = (longs(left, input), longs(right, input));
             compare(*op, &left, &right, rows_count, |a, b| Some(a.cmp(&b)))
         }
-        Plan::Dictionary { column, expr } => dictionary_truth(*column, expr, input),
+        Plan::Dictionary { column, expr, memo } => memo.truth(*column, expr, input),
         Plan::Coalesce(_, parts) => coalesce_truths(parts, input),
         Plan::CompareAddresses(op, left, right) => compare_addresses(*op, *left, *right, input),
         Plan::Now
@@ -583,7 +582,7 @@ fn nulls_of(plan: &Plan, input: &Input<'_>) -> Option<NullBuffer> {
             input.batch.column(*left).logical_nulls().as_ref(),
             input.batch.column(*right).logical_nulls().as_ref(),
         ),
-        Plan::Dictionary { column, expr } => {
+        Plan::Dictionary { column, expr, .. } => {
             let (values, places) = by_dictionary(*column, expr, input);
             let null = |row: usize| {
                 places[row]
@@ -607,128 +606,11 @@ fn nulls_of(plan: &Plan, input: &Input<'_>) -> Option<NullBuffer> {
     }
 }
 
-/// The value of an expression for each value of a dictionary, and last for null. Of a dictionary that is longer than its
-/// column, only for the values that the column has.
-fn dictionary_values(array: &dyn AnyDictionaryArray, expr: &Expr) -> Vec<Value> {
-    let values = array.values();
-    let wanted = (values.len() > array.keys().len()).then(|| {
-        let mut wanted = vec![false; values.len()];
-        for key in array.normalized_keys() {
-            if let Some(wanted) = wanted.get_mut(key) {
-                *wanted = true;
-            }
-        }
-        wanted
-    });
-    let mut scope = OneValue(Value::Null);
-    let mut results = Vec::with_capacity(values.len() + 1);
-    for place in 0..values.len() {
-        if wanted.as_ref().is_some_and(|wanted| !wanted[place]) {
-            results.push(Value::Bool(false));
-            continue;
-        }
-        scope.0 = value_at(values.as_ref(), place);
-        results.push(expr.eval(&scope));
-    }
-    scope.0 = Value::Null;
-    results.push(expr.eval(&scope));
-    results
-}
-
-/// Calls a function with a dictionary array in its own key type.
-macro_rules! with_dictionary {
-    ($array:expr, $dictionary:ident => $body:expr) => {
-        match $array.as_any_dictionary().keys().data_type() {
-            DataType::Int8 => {
-                let $dictionary = $array.as_dictionary::<Int8Type>();
-                $body
-            }
-            DataType::Int16 => {
-                let $dictionary = $array.as_dictionary::<Int16Type>();
-                $body
-            }
-            DataType::Int32 => {
-                let $dictionary = $array.as_dictionary::<Int32Type>();
-                $body
-            }
-            DataType::Int64 => {
-                let $dictionary = $array.as_dictionary::<Int64Type>();
-                $body
-            }
-            DataType::UInt8 => {
-                let $dictionary = $array.as_dictionary::<UInt8Type>();
-                $body
-            }
-            DataType::UInt16 => {
-                let $dictionary = $array.as_dictionary::<UInt16Type>();
-                $body
-            }
-            DataType::UInt32 => {
-                let $dictionary = $array.as_dictionary::<UInt32Type>();
-                $body
-            }
-            _ => {
-                let $dictionary = $array.as_dictionary::<UInt64Type>();
-                $body
-            }
-        }
-    };
-}
-use with_dictionary;
-
-/// A condition over a dictionary column: a table of its values' truths, looked up by key.
-fn dictionary_truth(column: usize, expr: &Expr, input: &Input<'_>) -> Truth {
-    fn look_up<K: ArrowDictionaryKeyType>(array: &DictionaryArray<K>, truths: &[Option<bool>]) -> Truth {
-        let keys = array.keys();
-        let null = truths.last().copied().flatten();
-        // Keys at null rows may be anything.
-        let at = |key: K::Native| truths.get(key.as_usize()).copied().flatten();
-        let mut yes = pack(keys.values(), |key| at(key) == Some(true));
-        let unknown = truths.iter().any(Option::is_none);
-        let mut no = (unknown || keys.nulls().is_some()).then(|| pack(keys.values(), |key| at(key) == Some(false)));
-        if let Some(valid) = keys.nulls() {
-            let fill = |of: &BooleanBuffer, null: bool| {
-                if null { of | &!valid.inner() } else { of & valid.inner() }
-            };
-            yes = fill(&yes, null == Some(true));
-            no = no.map(|no| fill(&no, null == Some(false)));
-        }
-        Truth { yes, no }
-    }
-    let array = input.batch.column(column);
-    let truths: Vec<Option<bool>> = dictionary_values(array.as_any_dictionary(), expr)
-        .iter()
-        .map(Value::as_bool)
-        .collect();
-    with_dictionary!(array, dictionary => look_up(dictionary, &truths))
-}
-
-/// The value of an expression for each value of a dictionary, and last for null; and the place of each row's.
-fn by_dictionary(column: usize, expr: &Expr, input: &Input<'_>) -> (Vec<Value>, Vec<Option<usize>>) {
-    let array = input.batch.column(column);
-    let results = dictionary_values(array.as_any_dictionary(), expr);
-    let places = with_dictionary!(array, dictionary => (0..dictionary.len()).map(|row| dictionary.key(row)).collect());
-    (results, places)
-}
-
-/// A scope of one column's value.
-struct OneValue(Value);
-
-impl Scope for OneValue {
-    fn column(&self, _: usize, _: usize) -> Value {
-        self.0.clone()
-    }
-
-    fn now_ms(&self) -> i64 {
-        0
-    }
-}
-
 /// The values of a plan row by row.
 fn rows(plan: &Plan, input: &Input<'_>, _of: &Type) -> Vec<Value> {
     match plan {
         Plan::Constant(value) => vec![value.clone(); input.rows()],
-        Plan::Dictionary { column, expr } => {
+        Plan::Dictionary { column, expr, .. } => {
             let (values, places) = by_dictionary(*column, expr, input);
             let null = values.last().cloned().unwrap_or_default();
             places

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Schema};
 
 use super::choice::{Which, networks_of};
+use super::dictionary::Memo;
 use super::{Plan, TextTest};
 use crate::expr::{Expr, Function, LikePattern, Network, Node, RegexpPattern};
 use crate::syntax::ast::BinaryOp;
@@ -82,6 +83,7 @@ pub(super) fn compile(expr: &Expr, schema: &Schema) -> Plan {
         return Plan::Dictionary {
             column,
             expr: expr.clone(),
+            memo: Memo::default(),
         };
     }
     let child = |expr: &Expr| Box::new(compile(expr, schema));

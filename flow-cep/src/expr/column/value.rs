@@ -11,7 +11,7 @@ use arrow_array::types::{
 use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int32Array, Int64Array, RecordBatch, new_null_array};
 use arrow_schema::DataType;
 
-use super::with_dictionary;
+use super::dictionary::with_dictionary;
 use crate::event_type::arrow_type;
 use crate::expr::Scope;
 use crate::value::{Type, Value};
