@@ -1,4 +1,4 @@
-//! From the groups of a view to delivered rows.
+//! From groups to delivered rows.
 
 use std::sync::Arc;
 
@@ -15,8 +15,6 @@ use super::order::{self, FEW, SortKey};
 use super::query::Function;
 use super::scalar::Scalar;
 use super::stage::Stage;
-use super::tally::Tally;
-use super::view::{Place, View};
 
 /// A column of the groups: a key or an aggregate.
 #[derive(Debug, Clone)]
@@ -92,20 +90,17 @@ impl GroupColumn {
         }
     }
 
-    /// The column for a count or sum that a tally keeps.
-    pub(crate) fn tallied(function: Function, tally: &mut Tally, argument: Option<usize>) -> Self {
-        let Some(argument) = argument else {
-            return Self::Rows;
-        };
-        let nulls = tally.nulls(argument);
+    /// The column for a count or sum of integers that is kept by pane: `nulls` are the counts of the argument's nulls, `sum`
+    /// makes the word of its sum.
+    pub(crate) fn paned(function: Function, nulls: usize, sum: impl FnOnce() -> usize) -> Self {
         match function {
             Function::Sum => Self::Sum {
-                offset: tally.sum(argument),
+                offset: sum(),
                 nulls,
                 double: false,
             },
             Function::Average => Self::Average {
-                offset: tally.sum(argument),
+                offset: sum(),
                 nulls,
                 double: false,
             },
@@ -268,7 +263,6 @@ struct Source<'a> {
 /// How a statement's output is made of the groups of a view.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupOutput {
-    place: Place,
     columns: Vec<GroupColumn>,
     having: Option<Results>,
     order: Vec<(Results, bool)>,
@@ -291,10 +285,9 @@ pub(crate) struct Clauses<'a> {
 
 impl GroupOutput {
     /// `types` are those of the columns.
-    pub(crate) fn new(place: Place, columns: Vec<GroupColumn>, types: &[DataType], clauses: &Clauses<'_>) -> Self {
+    pub(crate) fn new(columns: Vec<GroupColumn>, types: &[DataType], clauses: &Clauses<'_>) -> Self {
         let one = |scalar: &Scalar| Results::new(std::slice::from_ref(scalar), types);
         Self {
-            place,
             having: clauses.having.map(one),
             order: clauses
                 .order
@@ -312,8 +305,12 @@ impl GroupOutput {
     /// The rows for the groups that have rows, none if there are none.
     ///
     /// Where only the first by a sum or a count are wanted the others are passed over without being listed.
-    pub(crate) fn live_rows(&self, keys: &Keys, view: &View) -> Option<RecordBatch> {
-        let groups = view.groups(self.place);
+    pub(crate) fn live_rows(
+        &self,
+        keys: &Keys,
+        groups: &dyn Groups,
+        appearance: &dyn Fn(&[u32]) -> Vec<usize>,
+    ) -> Option<RecordBatch> {
         let wanted = self.wanted();
         let leading = match &self.order[..] {
             [(first, descending), ..] if self.having.is_none() && (1..=FEW).contains(&wanted) => first
@@ -322,16 +319,21 @@ impl GroupOutput {
                 .map(|offset| groups.leading(offset, *descending, wanted)),
             _ => None,
         };
-        self.rows(keys, view, leading.unwrap_or_else(|| groups.live()))
+        self.rows(keys, groups, appearance, leading.unwrap_or_else(|| groups.live()))
     }
 
     fn wanted(&self) -> usize {
         self.limit.map_or(usize::MAX, |limit| limit.saturating_add(self.offset))
     }
 
-    /// The rows for these groups, none if there are none.
-    pub(crate) fn rows(&self, keys: &Keys, view: &View, mut slots: Vec<u32>) -> Option<RecordBatch> {
-        let groups = view.groups(self.place);
+    /// The rows for these groups, none if there are none. `appearance` ranks groups, by slot, as their oldest rows came.
+    pub(crate) fn rows(
+        &self,
+        keys: &Keys,
+        groups: &dyn Groups,
+        appearance: &dyn Fn(&[u32]) -> Vec<usize>,
+        mut slots: Vec<u32>,
+    ) -> Option<RecordBatch> {
         let source = Source {
             keys,
             groups,
@@ -369,12 +371,12 @@ impl GroupOutput {
             let mut sorted = order::sorted(&sort_keys, |place| place);
             let decided = &sorted[..wanted.saturating_add(1).min(sorted.len())];
             if grouped && order::has_ties(&sort_keys, decided) {
-                let ranks = view.appearance(self.place, &slots);
+                let ranks = appearance(&slots);
                 sorted = order::sorted(&sort_keys, |place| ranks[slots[place] as usize]);
             }
             slots = sorted.into_iter().map(|place| slots[place]).collect();
         } else if grouped {
-            let ranks = view.appearance(self.place, &slots);
+            let ranks = appearance(&slots);
             slots.sort_by_key(|&slot| ranks[slot as usize]);
         }
         slots.truncate(wanted);
@@ -391,9 +393,5 @@ impl GroupOutput {
             .map(|(array, field)| delivered(array, field.data_type()))
             .collect();
         RecordBatch::try_new(Arc::clone(&self.schema), arrays?).ok()
-    }
-
-    pub(crate) const fn place(&self) -> Place {
-        self.place
     }
 }

@@ -207,7 +207,7 @@ impl Index {
 
     /// Counts a slot that had no rows, where ids are slots.
     #[inline(always)]
-    fn arrive(&mut self, slot: u32) {
+    pub(crate) fn arrive(&mut self, slot: u32) {
         if let Slots::Same { used, .. } = &mut self.slots {
             *used += 1;
             self.created.push(slot);
@@ -239,6 +239,12 @@ impl Index {
         }
         self.created.clear();
         self.left.clear();
+    }
+
+    /// The ids of one of the atoms that the key is made of, for these slots.
+    pub(crate) fn ids(&self, keys: &Keys, slots: &[u32], atom: KeyId) -> Vec<u32> {
+        let ids: Vec<u32> = slots.iter().map(|&slot| self.id(slot)).collect();
+        self.key.map_or_else(Vec::new, |key| keys.part(key, &ids, atom))
     }
 
     /// The ids by slot and the free slots, where slots are their own.
@@ -466,33 +472,19 @@ impl Grouping {
         self.words.resize(self.index.bound() * self.stride, 0);
         let slots = &places.slots[first..];
         let stride = self.stride;
-        let (fused, cells) = fused(&self.cells, numbers);
         let words = self.words.as_mut_slice();
         if self.index.key().is_none() {
+            let (fused, cells) = fused(&self.cells, numbers);
             words[0] += i64::from(id_from(slots.len()));
             update_whole::<true>(words, fused, rows, (span.0, span.0 + slots.len()));
+            update::<true>(words, stride, cells, slots, rows, span.0, numbers, Grouped::Whole);
         } else {
-            // New groups are listed without a branch: it would have to wait for each record to be loaded.
-            let noted = &mut self.noted;
-            noted.resize(slots.len(), NONE);
-            let mut next = 0;
-            for_each_record!(slots, rows, span.0, (slot, row) => {
-                let record = &mut words[slot as usize * stride..][..stride];
-                noted[next] = slot;
-                next += usize::from(record[0] == 0);
-                record[0] += 1;
-                if let Some((values, offset)) = fused {
-                    record[offset] = record[offset].wrapping_add(values[row]);
-                }
-            });
-            if self.index.mapping() == Mapping::Same {
-                for &slot in &noted[..next] {
-                    self.index.arrive(slot);
-                }
+            let records = (&mut *words, stride);
+            let new = add_rows(records, &self.cells, slots, rows, span.0, numbers, &mut self.noted);
+            for &slot in &self.noted[..new] {
+                self.index.arrive(slot);
             }
         }
-        let grouped = self.index.grouped();
-        update::<true>(words, stride, cells, slots, rows, span.0, numbers, grouped);
         update_nulls::<true>(&mut self.nulls, self.index.bound(), slots, rows, span.0, numbers);
         places.members.resize_with(self.members.len(), Vec::new);
         for (members, kept) in self.members.iter_mut().zip(&mut places.members) {
@@ -645,8 +637,7 @@ impl Groups for Grouping {
     }
 
     fn ids(&self, keys: &Keys, slots: &[u32], atom: KeyId) -> Vec<u32> {
-        let ids: Vec<u32> = slots.iter().map(|&slot| self.index.id(slot)).collect();
-        self.index.key().map_or_else(Vec::new, |key| keys.part(key, &ids, atom))
+        self.index.ids(keys, slots, atom)
     }
 
     fn records(&self) -> (&[i64], usize) {
@@ -731,6 +722,20 @@ pub(crate) trait Groups {
     }
 }
 
+/// The rank of each wanted slot among the others in the order in which they are first met, by slot; `usize::MAX` for others.
+pub(crate) fn ranks(slots: impl Iterator<Item = u32>, wanted: &[u32], bound: usize) -> Vec<usize> {
+    let mut missing = vec![false; bound];
+    for &slot in wanted {
+        missing[slot as usize] = true;
+    }
+    let mut ranks = vec![usize::MAX; bound];
+    let met = slots.filter(|&slot| std::mem::take(&mut missing[slot as usize]));
+    for (rank, slot) in met.take(wanted.len()).enumerate() {
+        ranks[slot as usize] = rank;
+    }
+    ranks
+}
+
 /// Values and the offset of their sum.
 type Summed<'a> = Option<(&'a [i64], usize)>;
 
@@ -743,6 +748,34 @@ fn fused<'a, 'b>(cells: &'a [(Cell, usize)], numbers: &[&'b Numbers]) -> (Summed
         return (Some((values, offset)), others);
     }
     (None, cells)
+}
+
+/// Adds rows to the records, of so many words, of their groups: counts them and takes them into the cells. The groups that had no
+/// rows are listed at the beginning of `noted`; returns how many these are.
+pub(crate) fn add_rows(
+    (words, stride): (&mut [i64], usize),
+    cells: &[(Cell, usize)],
+    slots: &[u32],
+    rows: &Rows,
+    from: usize,
+    numbers: &[&Numbers],
+    noted: &mut Vec<u32>,
+) -> usize {
+    let (fused, cells) = fused(cells, numbers);
+    // New groups are listed without a branch: it would have to wait for each record to be loaded.
+    noted.resize(slots.len(), NONE);
+    let mut next = 0;
+    for_each_record!(slots, rows, from, (slot, row) => {
+        let record = &mut words[slot as usize * stride..][..stride];
+        noted[next] = slot;
+        next += usize::from(record[0] == 0);
+        record[0] += 1;
+        if let Some((values, offset)) = fused {
+            record[offset] = record[offset].wrapping_add(values[row]);
+        }
+    });
+    update::<true>(words, stride, cells, slots, rows, from, numbers, Grouped::ByKey);
+    next
 }
 
 /// Applies rows to a sum over all of them.

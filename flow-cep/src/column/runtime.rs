@@ -2,6 +2,7 @@
 
 mod anchor;
 mod pairing;
+mod snapshots;
 mod watching;
 
 use std::sync::Arc;
@@ -11,16 +12,16 @@ use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Schema, SchemaRef};
 
 use super::emit::{Clauses, GroupColumn, GroupOutput};
-use super::groups::{Grouping, Mapping};
+use super::groups::{Grouping, Groups as _, Mapping};
 use super::interner::{Rows, id_from};
 use super::keys::{KeyId, Keys};
 use super::numbers::Numbers;
+use super::pane::{PaneGroups, Panes};
 use super::pick::RowOutput;
 use super::query::{Aggregate, Body, Function, Output, Query, Window};
 use super::scalar::{Compiled, Scalar};
 use super::succession::Succession;
-use super::tally::Tally;
-use super::view::{Keeping, Place, View};
+use super::view::{Keeping, View};
 use super::watch::{Given, Groups, Watch};
 use pairing::Passed;
 use watching::Watched;
@@ -113,6 +114,7 @@ struct Filter {
 pub(crate) struct GroupClient {
     statement: usize,
     output: GroupOutput,
+    grouping: usize,
     every_ms: Option<i64>,
     pub(crate) next_ms: Option<i64>,
 }
@@ -176,6 +178,7 @@ pub(crate) struct Runtime {
     /// By number of the inputs: the filters whose rows need it.
     number_users: Vec<Vec<usize>>,
     pub(crate) runners: Vec<Runner>,
+    pub(crate) panes: Vec<Panes>,
     pub(crate) watches: Vec<Watch>,
     pub(crate) successions: Vec<Succession>,
     passed: Vec<Passed>,
@@ -196,6 +199,7 @@ impl Runtime {
             key_users: Vec::new(),
             number_users: Vec::new(),
             runners: Vec::new(),
+            panes: Vec::new(),
             watches: Vec::new(),
             successions: Vec::new(),
             passed: Vec::new(),
@@ -227,6 +231,10 @@ impl Runtime {
                 select,
             };
             self.watch(query, clauses, statement);
+            self.find_users();
+            return statement;
+        }
+        if self.add_snapshots(query, statement) {
             self.find_users();
             return statement;
         }
@@ -264,34 +272,12 @@ impl Runtime {
             } => {
                 let atoms: Vec<KeyId> = keys.iter().map(|key| self.atom(key)).collect();
                 let mut columns: Vec<GroupColumn> = atoms.iter().map(|&atom| GroupColumn::Key(atom)).collect();
-                let sides = if self.can_be_tallied(query.window, aggregates) {
-                    self.keys.sides(&atoms)
-                } else {
-                    None
-                };
-                let place = match sides {
-                    Some(sides) => {
-                        let tally = self.tally(runner, sides);
-                        for aggregate in aggregates {
-                            let number = aggregate
-                                .argument
-                                .as_ref()
-                                .map(|argument| self.number(runner, argument).0);
-                            let tally = &mut self.runners[runner].view.tallies[tally];
-                            columns.push(GroupColumn::tallied(aggregate.function, tally, number));
-                        }
-                        Place::Tally(tally)
-                    }
-                    None => {
-                        let key = self.keys.tuple(&atoms);
-                        let grouping = self.grouping(runner, key);
-                        for aggregate in aggregates {
-                            let argument = aggregate.argument.as_ref();
-                            columns.push(self.aggregate(runner, grouping, &atoms, aggregate.function, argument));
-                        }
-                        Place::Grouping(grouping)
-                    }
-                };
+                let key = self.keys.tuple(&atoms);
+                let grouping = self.grouping(runner, key);
+                for aggregate in aggregates {
+                    let argument = aggregate.argument.as_ref();
+                    columns.push(self.aggregate(runner, grouping, &atoms, aggregate.function, argument));
+                }
                 let clauses = Clauses {
                     having: having.as_ref(),
                     select,
@@ -300,11 +286,7 @@ impl Runtime {
                     offset: query.offset,
                     schema: &query.schema,
                 };
-                let key_types = atoms.iter().map(|&atom| self.keys.delivered_type(atom));
-                let types: Vec<DataType> = key_types
-                    .chain(aggregates.iter().map(|aggregate| arrow_type(&aggregate.of)))
-                    .collect();
-                let output = GroupOutput::new(place, columns, &types, &clauses);
+                let output = GroupOutput::new(columns, &self.column_types(&atoms, aggregates), &clauses);
                 let every_ms = match query.output {
                     Output::Snapshot { every_ms } => Some(every_ms),
                     Output::Batch | Output::First { .. } | Output::Each => None,
@@ -312,6 +294,7 @@ impl Runtime {
                 self.runners[runner].groups.push(GroupClient {
                     statement,
                     output,
+                    grouping,
                     every_ms,
                     next_ms: None,
                 });
@@ -399,27 +382,12 @@ impl Runtime {
         groupings.len() - 1
     }
 
-    /// Whether the groups may wait until a snapshot asks for them: nothing is asked of them between, and it does not matter
-    /// in what order their rows came.
-    fn can_be_tallied(&self, window: Window, aggregates: &[Aggregate]) -> bool {
-        matches!(window, Window::Time { .. })
-            && aggregates.iter().all(|aggregate| {
-                matches!(aggregate.function, Function::Count | Function::Sum | Function::Average)
-                    && aggregate
-                        .argument
-                        .as_ref()
-                        .is_none_or(|argument| !self.is_double(argument))
-            })
-    }
-
-    fn tally(&mut self, runner: usize, sides: (KeyId, KeyId)) -> usize {
-        let limit = self.keys.limit();
-        let tallies = &mut self.runners[runner].view.tallies;
-        if let Some(tally) = tallies.iter().position(|tally| tally.sides == sides) {
-            return tally;
-        }
-        tallies.push(Tally::new(sides, limit));
-        tallies.len() - 1
+    /// The types of the columns of groups: keys, then aggregates.
+    fn column_types(&self, atoms: &[KeyId], aggregates: &[Aggregate]) -> Vec<DataType> {
+        let key_types = atoms.iter().map(|&atom| self.keys.delivered_type(atom));
+        key_types
+            .chain(aggregates.iter().map(|aggregate| arrow_type(&aggregate.of)))
+            .collect()
     }
 
     fn is_double(&self, argument: &Scalar) -> bool {
@@ -482,13 +450,17 @@ impl Runtime {
                     key_users[members.atom].push(runner.filter);
                 }
             }
-            for tally in &runner.view.tallies {
-                for side in [tally.sides.0, tally.sides.1] {
-                    self.keys.closure(side, &mut |key| key_users[key].push(runner.filter));
-                }
-            }
             for &number in &runner.numbers {
                 number_users[number].push(runner.filter);
+            }
+        }
+        for panes in &self.panes {
+            let sides = panes.pairs.iter().flat_map(|pairs| [pairs.sides.0, pairs.sides.1]);
+            for key in panes.groups.iter().flat_map(PaneGroups::keys).chain(sides) {
+                self.keys.closure(key, &mut |key| key_users[key].push(panes.filter));
+            }
+            for &number in &panes.numbers {
+                number_users[number].push(panes.filter);
             }
         }
         for succession in &self.successions {
@@ -583,6 +555,7 @@ impl Runtime {
                 );
             }
         }
+        self.run_snapshots(times);
         self.run_watches(times, times[length - 1], offset);
         self.run_pairs(slice, times, offset);
         self.sweep();
@@ -595,27 +568,26 @@ impl Runtime {
                 runner.fire(&mut self.keys, due, &mut self.emissions);
             }
         }
+        for panes in &mut self.panes {
+            while let Some(due) = panes.next_ms().filter(|&due| due <= now_ms) {
+                panes.fire(&mut self.keys, due, &mut self.emissions);
+            }
+        }
         self.run_watches(&[], now_ms, 0);
         self.sweep();
     }
 
     /// Gives back the ids that nothing refers to.
     fn sweep(&mut self) {
-        let runners = &mut self.runners;
-        self.keys.sweep(|key, visit| {
-            for runner in runners.iter_mut() {
-                runner.view.settle();
-                for tally in &runner.view.tallies {
-                    tally.each_part(key, &mut *visit);
-                }
-            }
-        });
+        let panes = &self.panes;
+        self.keys
+            .sweep(|key, visit| panes.iter().for_each(|panes| panes.each_part(key, visit)));
     }
 
     /// Rows that found no room for their group, and rows that found none in a window, since the last call.
     pub(crate) fn take_refused(&mut self) -> (u64, u64) {
-        let ungrouped = self.runners.iter_mut().map(|runner| &mut runner.view.ungrouped);
-        let groups = self.keys.take_refused() + ungrouped.map(std::mem::take).sum::<u64>();
+        let ungrouped = self.panes.iter_mut().map(Panes::take_ungrouped);
+        let groups = self.keys.take_refused() + ungrouped.sum::<u64>();
         let rows = self
             .runners
             .iter_mut()
@@ -626,7 +598,7 @@ impl Runtime {
         (groups, rows)
     }
 
-    /// Rows in the window and groups of a statement; those of a tally as of its last snapshot.
+    /// Rows in the window and groups of a statement; those of snapshots by pane as of the last one.
     pub(crate) fn size(&self, statement: usize) -> (usize, usize) {
         for runner in &self.runners {
             if let Some(client) = runner.groups.iter().find(|client| client.statement == statement) {
@@ -635,15 +607,15 @@ impl Runtime {
                 } else {
                     runner.view.rows
                 };
-                let groups = match client.output.place() {
-                    Place::Grouping(grouping) => runner.view.groupings[grouping].index.len(),
-                    Place::Tally(tally) => runner.view.tallies[tally].len(),
-                };
+                let groups = runner.view.groupings[client.grouping].index.len();
                 return (rows, groups);
             }
             if let Some(client) = runner.rows.iter().find(|client| client.statement == statement) {
                 return (client.output.len(), 0);
             }
+        }
+        if let Some(size) = self.panes.iter().find_map(|panes| panes.size(statement)) {
+            return size;
         }
         let mut successions = self.successions.iter();
         if let Some(succession) = successions.find(|succession| succession.statement == statement) {
@@ -663,7 +635,9 @@ impl Runtime {
     /// The next instant at which something is due.
     pub(crate) fn next_deadline(&self) -> Option<i64> {
         let watched = self.watches.iter().filter_map(Watch::next_ms);
-        self.runners.iter().filter_map(Runner::next_ms).chain(watched).min()
+        let panes = self.panes.iter().filter_map(Panes::next_ms);
+        let runners = self.runners.iter().filter_map(Runner::next_ms);
+        runners.chain(panes).chain(watched).min()
     }
 
     /// What the statements gave since the last call, in the order of time.
@@ -780,14 +754,15 @@ impl Runner {
     /// Does what is due at an instant: expiry comes before output.
     fn fire(&mut self, keys: &mut Keys, due_ms: i64, emissions: &mut Vec<Emission>) {
         self.view.expire(keys, due_ms);
-        self.view.settle();
         for client in &mut self.groups {
             if client.next_ms == Some(due_ms) {
                 client.next_ms = client.every_ms.map(|every| due_ms.saturating_add(every));
-                let rows = if self.view.groups(client.output.place()).is_grouped() {
-                    client.output.live_rows(keys, &self.view)
+                let (view, groups) = (&self.view, &self.view.groupings[client.grouping]);
+                let appearance = |wanted: &[u32]| view.appearance(client.grouping, wanted);
+                let rows = if groups.is_grouped() {
+                    client.output.live_rows(keys, groups, &appearance)
                 } else {
-                    client.output.rows(keys, &self.view, vec![0])
+                    client.output.rows(keys, groups, &appearance, vec![0])
                 };
                 emissions.push(Emission {
                     statement: client.statement,
@@ -813,13 +788,10 @@ impl Runner {
             return;
         }
         for client in &self.groups {
-            let slots = match client.output.place() {
-                Place::Grouping(grouping) if self.view.groups(client.output.place()).is_grouped() => {
-                    self.view.groupings[grouping].held()
-                }
-                _ => vec![0],
-            };
-            let rows = client.output.rows(keys, &self.view, slots);
+            let groups = &self.view.groupings[client.grouping];
+            let slots = if groups.is_grouped() { groups.held() } else { vec![0] };
+            let appearance = |wanted: &[u32]| self.view.appearance(client.grouping, wanted);
+            let rows = client.output.rows(keys, groups, &appearance, slots);
             if rows.is_some() || silent {
                 emissions.push(Emission {
                     statement: client.statement,

@@ -9,6 +9,7 @@ use super::groups::{Grouping, Members, Queue};
 use super::interner::NONE;
 use super::keys::{KeyState, Keys};
 use super::packed;
+use super::pane::{Panes, PanesState};
 use super::runtime::{Grid, Runner, Runtime};
 use super::succession::{Succession, SuccessionState};
 use super::view::{Chunk, Keeping, View};
@@ -20,6 +21,7 @@ use crate::value::Value;
 pub(crate) struct RuntimeState<'a> {
     keys: Vec<KeyState<'a>>,
     runners: Vec<RunnerState<'a>>,
+    panes: Vec<PanesState>,
     watches: Vec<WatchState>,
     successions: Vec<SuccessionState>,
 }
@@ -73,6 +75,7 @@ impl Runtime {
         RuntimeState {
             keys: self.keys.save(),
             runners: self.runners.iter().map(save_runner).collect(),
+            panes: self.panes.iter().map(Panes::save).collect(),
             watches: self.watches.iter().map(Watch::save).collect(),
             successions: self.successions.iter().map(Succession::save).collect(),
         }
@@ -82,6 +85,7 @@ impl Runtime {
     /// dropped.
     pub(crate) fn restore(&mut self, state: RuntimeState<'_>) -> Option<()> {
         if state.runners.len() != self.runners.len()
+            || state.panes.len() != self.panes.len()
             || state.watches.len() != self.watches.len()
             || state.successions.len() != self.successions.len()
         {
@@ -90,6 +94,9 @@ impl Runtime {
         self.keys.restore(state.keys)?;
         for (runner, state) in self.runners.iter_mut().zip(state.runners) {
             restore_runner(runner, &mut self.keys, state)?;
+        }
+        for (panes, state) in self.panes.iter_mut().zip(state.panes) {
+            panes.restore(&mut self.keys, state)?;
         }
         for (watch, state) in self.watches.iter_mut().zip(state.watches) {
             watch.restore(&mut self.keys, state)?;
@@ -157,7 +164,6 @@ fn restore_runner(runner: &mut Runner, keys: &mut Keys, state: RunnerState<'_>) 
     runner.view.sequence = state.sequence;
     runner.view.rows = usize::try_from(state.rows).ok()?;
     check_chunks(&runner.view)?;
-    runner.view.retally(keys)?;
     for (client, next_ms) in runner.groups.iter_mut().zip(state.next_ms) {
         client.next_ms = next_ms;
     }
@@ -223,8 +229,6 @@ fn check_chunks(view: &View) -> Option<()> {
         let length = chunk.times.len();
         let fits = chunk.start <= length
             && chunk.places.len() == view.groupings.len()
-            && chunk.pairs.len() == view.tallies.len()
-            && chunk.pairs.iter().all(|pairs| pairs.len() == length)
             && chunk.numbers.len() == view.arguments.len()
             && chunk
                 .numbers

@@ -4,12 +4,11 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::groups::{Grouping, Groups, Places};
+use super::groups::{Grouping, Places, ranks};
 use super::interner::{NONE, Rows};
 use super::keys::Keys;
 use super::numbers::Numbers;
 use super::packed;
-use super::tally::{NO_PAIR, Tally};
 
 /// Rows of a full chunk: few enough that a chunk stays in the cache while it is worked on.
 pub(crate) const CHUNK_ROWS: usize = 1024;
@@ -27,9 +26,6 @@ pub(crate) struct Chunk {
     pub(crate) times: Vec<u32>,
     /// By grouping.
     pub(crate) places: Vec<Places>,
-    /// By tally.
-    #[serde(with = "packed::each")]
-    pub(crate) pairs: Vec<Vec<u64>>,
     /// By argument.
     pub(crate) numbers: Vec<Numbers>,
     /// Rows that have left already.
@@ -40,7 +36,6 @@ impl Chunk {
     fn clear(&mut self) {
         self.times.clear();
         self.places.iter_mut().for_each(Places::clear);
-        self.pairs.iter_mut().for_each(Vec::clear);
         self.numbers.iter_mut().for_each(Numbers::clear);
         self.start = 0;
     }
@@ -55,20 +50,11 @@ pub(crate) enum Keeping {
     Together,
 }
 
-/// Where a view keeps the groups of a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
-    Grouping(usize),
-    Tally(usize),
-}
-
 /// A window of the rows that pass one filter, shared by the statements that ask for the same.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) keeping: Keeping,
     pub(crate) groupings: Vec<Grouping>,
-    /// Only of a sliding window.
-    pub(crate) tallies: Vec<Tally>,
     /// Inputs whose numbers the groupings read.
     pub(crate) arguments: Vec<usize>,
     /// Whether an argument is in floating point.
@@ -81,8 +67,6 @@ pub(crate) struct View {
     /// Most rows of a sliding window, and how many it has refused.
     limit: usize,
     pub(crate) refused: u64,
-    /// Rows that found no room for their group in a tally.
-    pub(crate) ungrouped: u64,
     scratch: Vec<Places>,
     /// Emptied chunks: a window that has its size takes no more memory.
     spare: Vec<Chunk>,
@@ -93,7 +77,6 @@ impl View {
         Self {
             keeping,
             groupings: Vec::new(),
-            tallies: Vec::new(),
             arguments: Vec::new(),
             doubles: Vec::new(),
             chunks: VecDeque::new(),
@@ -101,7 +84,6 @@ impl View {
             rows: 0,
             limit,
             refused: 0,
-            ungrouped: 0,
             scratch: Vec::new(),
             spare: Vec::new(),
         }
@@ -115,14 +97,6 @@ impl View {
         self.arguments.push(input);
         self.doubles.push(double);
         self.arguments.len() - 1
-    }
-
-    /// The groups at a place.
-    pub(crate) fn groups(&self, place: Place) -> &dyn Groups {
-        match place {
-            Place::Grouping(grouping) => &self.groupings[grouping],
-            Place::Tally(tally) => &self.tallies[tally],
-        }
     }
 
     /// Adds the rows between two places of the selection.
@@ -152,38 +126,6 @@ impl View {
                     next = self.add_to_chunk(keys, times, rows, (next, end), numbers);
                 }
                 self.rows += end - from;
-                self.settle_those(Tally::is_due);
-            }
-        }
-    }
-
-    /// Brings the groups of all tallies up to date.
-    pub(crate) fn settle(&mut self) {
-        self.settle_those(|_| true);
-    }
-
-    fn settle_those(&mut self, wanted: impl Fn(&Tally) -> bool) {
-        for (at, tally) in self.tallies.iter_mut().enumerate().filter(|(_, tally)| wanted(tally)) {
-            let mut new_rows = tally.new_rows;
-            let mut refused = Vec::new();
-            tally.settle(&mut refused);
-            if refused.is_empty() {
-                continue;
-            }
-            // Rows without a group must not be taken out of one later.
-            for chunk in self.chunks.iter_mut().rev() {
-                let pairs = &mut chunk.pairs[at];
-                let from = pairs.len().saturating_sub(new_rows).max(chunk.start);
-                new_rows = new_rows.saturating_sub(pairs.len());
-                for pair in &mut pairs[from..] {
-                    if refused.binary_search(pair).is_ok() {
-                        *pair = NO_PAIR;
-                        self.ungrouped += 1;
-                    }
-                }
-                if new_rows == 0 {
-                    break;
-                }
             }
         }
     }
@@ -208,7 +150,6 @@ impl View {
                 base_ms: time,
                 times: Vec::new(),
                 places: vec![Places::default(); self.groupings.len()],
-                pairs: vec![Vec::new(); self.tallies.len()],
                 numbers: self.doubles.iter().map(|&double| Numbers::new(double)).collect(),
                 start: 0,
             });
@@ -228,9 +169,6 @@ impl View {
         for (grouping, places) in self.groupings.iter_mut().zip(&mut chunk.places) {
             grouping.add(keys, rows, (from, end), numbers, self.sequence, places);
         }
-        for (tally, pairs) in self.tallies.iter_mut().zip(&mut chunk.pairs) {
-            tally.add(keys, rows, (from, end), numbers, pairs);
-        }
         for (kept, numbers) in chunk.numbers.iter_mut().zip(numbers) {
             kept.append(numbers, rows, (from, end));
         }
@@ -238,24 +176,10 @@ impl View {
         end
     }
 
-    /// Counts the rows of the window anew, as tallies are not kept in a checkpoint. None if rows have ids that are not in use.
-    pub(crate) fn retally(&mut self, keys: &Keys) -> Option<()> {
-        for chunk in std::mem::take(&mut self.chunks) {
-            let numbers: Vec<&Numbers> = chunk.numbers.iter().collect();
-            for (tally, pairs) in self.tallies.iter_mut().zip(&chunk.pairs) {
-                tally.restore(keys, &pairs[chunk.start..], chunk.start, &numbers)?;
-            }
-            self.chunks.push_back(chunk);
-            self.settle_those(Tally::is_due);
-        }
-        Some(())
-    }
-
     /// Takes out the rows that a sliding window no longer holds at a time.
     pub(crate) fn expire(&mut self, keys: &mut Keys, now_ms: i64) {
         if let Keeping::Sliding { span_ms } = self.keeping {
             self.expire_rows(keys, now_ms, span_ms);
-            self.settle_those(Tally::is_due);
         }
     }
 
@@ -275,9 +199,6 @@ impl View {
                 for (grouping, places) in self.groupings.iter_mut().zip(&chunk.places) {
                     grouping.remove(keys, (chunk.start, end), places, &numbers, sequence);
                 }
-                for (tally, pairs) in self.tallies.iter_mut().zip(&chunk.pairs) {
-                    tally.remove(&pairs[chunk.start..end], chunk.start, &numbers);
-                }
                 self.rows -= end - chunk.start;
                 chunk.start = end;
             }
@@ -295,38 +216,15 @@ impl View {
 
     /// The rank of each group's oldest row among those of the other wanted groups, by slot; `usize::MAX` for groups that
     /// are not wanted. A group's slots were given in that order where rows leave together.
-    pub(crate) fn appearance(&self, place: Place, wanted: &[u32]) -> Vec<usize> {
-        let (records, stride) = self.groups(place).records();
-        let bound = records.len() / stride;
+    pub(crate) fn appearance(&self, grouping: usize, wanted: &[u32]) -> Vec<usize> {
+        let bound = self.groupings[grouping].index.bound();
         if self.keeping == Keeping::Together {
             return (0..bound).collect();
         }
-        let mut missing = vec![false; bound];
-        for &slot in wanted {
-            missing[slot as usize] = true;
-        }
-        let (mut ranks, mut found) = (vec![usize::MAX; bound], 0..wanted.len());
-        let mut meet = |slot: u32| {
-            if std::mem::take(&mut missing[slot as usize])
-                && let Some(rank) = found.next()
-            {
-                ranks[slot as usize] = rank;
-            }
-            found.is_empty()
-        };
-        match place {
-            Place::Grouping(grouping) => {
-                let slots = self
-                    .chunks
-                    .iter()
-                    .flat_map(|chunk| &chunk.places[grouping].slots[chunk.start..]);
-                let _ = slots.copied().filter(|&slot| slot != NONE).any(&mut meet);
-            }
-            Place::Tally(tally) => {
-                let pairs = self.chunks.iter().flat_map(|chunk| &chunk.pairs[tally][chunk.start..]);
-                let _ = pairs.filter_map(|&pair| self.tallies[tally].slot(pair)).any(&mut meet);
-            }
-        }
-        ranks
+        let slots = self
+            .chunks
+            .iter()
+            .flat_map(|chunk| &chunk.places[grouping].slots[chunk.start..]);
+        ranks(slots.copied().filter(|&slot| slot != NONE), wanted, bound)
     }
 }

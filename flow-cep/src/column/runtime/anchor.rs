@@ -15,5 +15,10 @@ impl Runtime {
                 }
             }
         }
+        for panes in &mut self.panes {
+            for client in panes.clients.iter_mut().filter(|client| client.statement == statement) {
+                client.start(time_ms);
+            }
+        }
     }
 }
