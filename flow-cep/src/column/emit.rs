@@ -7,6 +7,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, Float64Array, Int64Array, Recor
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, SchemaRef};
 
+use super::bound;
 use super::deliver::delivered;
 use super::groups::{Cell, Grouping, Groups, from_word};
 use super::keys::{KeyId, Keys};
@@ -15,6 +16,7 @@ use super::order::{self, FEW, SortKey};
 use super::query::Function;
 use super::scalar::Scalar;
 use super::stage::Stage;
+use crate::expr::Expr;
 
 /// A column of the groups: a key or an aggregate.
 #[derive(Debug, Clone)]
@@ -260,11 +262,37 @@ struct Source<'a> {
     columns: &'a [GroupColumn],
 }
 
+/// What must be true of the records of groups for a condition over their columns to be.
+fn bounds(having: &Expr, columns: &[GroupColumn]) -> Vec<(usize, i64)> {
+    let counts = |column: usize| {
+        matches!(
+            columns.get(column),
+            Some(GroupColumn::Rows | GroupColumn::Count { .. } | GroupColumn::Distinct { .. })
+        )
+    };
+    let mut bounds = vec![(0, bound::rows(having, &counts))];
+    bound::each(having, &mut |column, least| {
+        if let Some(
+            GroupColumn::Distinct { offset }
+            | GroupColumn::Sum {
+                offset, double: false, ..
+            },
+        ) = columns.get(column)
+        {
+            bounds.push((*offset, least));
+        }
+    });
+    bounds.retain(|&(offset, least)| offset != 0 || least > 0);
+    bounds
+}
+
 /// How a statement's output is made of the groups of a view.
 #[derive(Debug, Clone)]
 pub(crate) struct GroupOutput {
     columns: Vec<GroupColumn>,
     having: Option<Results>,
+    /// Words of a group's record, and what they come to at least where `having` is true.
+    bounds: Vec<(usize, i64)>,
     order: Vec<(Results, bool)>,
     select: Results,
     schema: SchemaRef,
@@ -289,6 +317,9 @@ impl GroupOutput {
         let one = |scalar: &Scalar| Results::new(std::slice::from_ref(scalar), types);
         Self {
             having: clauses.having.map(one),
+            bounds: clauses
+                .having
+                .map_or_else(Vec::new, |having| bounds(having.expr(), &columns)),
             order: clauses
                 .order
                 .iter()
@@ -319,7 +350,12 @@ impl GroupOutput {
                 .map(|offset| groups.leading(offset, *descending, wanted)),
             _ => None,
         };
-        self.rows(keys, groups, appearance, leading.unwrap_or_else(|| groups.live()))
+        self.rows(
+            keys,
+            groups,
+            appearance,
+            leading.unwrap_or_else(|| groups.live_from(&self.bounds)),
+        )
     }
 
     fn wanted(&self) -> usize {

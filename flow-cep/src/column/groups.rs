@@ -698,14 +698,22 @@ pub(crate) trait Groups {
             .collect()
     }
 
-    /// Slots of the groups that have rows.
-    fn live(&self) -> Vec<u32> {
+    /// Slots of the groups that have rows and, at some words, at least so much.
+    fn live_from(&self, bounds: &[(usize, i64)]) -> Vec<u32> {
         let (words, stride) = self.records();
         let records = words.chunks_exact(stride).zip(0..);
+        let (&(first, least), others) = bounds.split_first().unwrap_or((&(0, 0), &[]));
         records
-            .filter(|(record, _)| record[0] != 0)
+            .filter(|(record, _)| record[first] >= least && record[0] != 0)
+            .filter(|(record, _)| others.iter().all(|&(offset, least)| record[offset] >= least))
             .map(|(_, slot)| slot)
             .collect()
+    }
+
+    /// How many groups have rows.
+    fn live(&self) -> usize {
+        let (words, stride) = self.records();
+        words.chunks_exact(stride).filter(|record| record[0] != 0).count()
     }
 
     /// Slots of groups that have rows and may be among the first by an integer word, no fewer than `count` of them if there

@@ -11,6 +11,7 @@
 //! window with the places of their groups stored, so that nothing is hashed; an id is given back when no group refers to it.
 //! Groups by several keys that only snapshots ask for are brought up to date when one does ([`tally`]).
 
+mod bound;
 mod compile;
 mod deliver;
 mod emit;

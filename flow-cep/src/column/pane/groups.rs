@@ -77,6 +77,8 @@ pub(crate) struct PaneGroups {
     touched: Vec<u32>,
     stamp: u32,
     closed: VecDeque<Pane>,
+    /// Memory of a pane that has left: windows that have their size take no more.
+    free: Pane,
     totals: Vec<Totals>,
     slots: Vec<u32>,
     noted: Vec<u32>,
@@ -95,6 +97,7 @@ impl PaneGroups {
             touched: Vec::new(),
             stamp: 1,
             closed: VecDeque::new(),
+            free: Pane::default(),
             totals: Vec::new(),
             slots: Vec::new(),
             noted: Vec::new(),
@@ -212,7 +215,8 @@ impl PaneGroups {
 
     /// Closes the open pane.
     pub(crate) fn close(&mut self) {
-        let pane = self.open_pane();
+        let mut pane = std::mem::take(&mut self.free);
+        self.copy_open(&mut pane);
         for &slot in &pane.slots {
             self.words[slot as usize * self.stride..][..self.stride].fill(0);
         }
@@ -222,16 +226,18 @@ impl PaneGroups {
         self.closed.push_back(pane);
     }
 
-    /// What the open pane holds.
-    fn open_pane(&self) -> Pane {
-        let records = self.touched.iter();
-        let records = records.flat_map(|&slot| &self.words[slot as usize * self.stride..][..self.stride]);
-        let mut words = Vec::with_capacity(self.touched.len() * self.stride);
-        words.extend(records);
-        Pane {
-            slots: self.touched.clone(),
-            words,
-            members: self.members.iter().map(|members| members.touched.clone()).collect(),
+    /// Makes a pane of what the open one holds.
+    fn copy_open(&self, pane: &mut Pane) {
+        pane.slots.clone_from(&self.touched);
+        pane.words.clear();
+        pane.words.reserve(self.touched.len() * self.stride);
+        for &slot in &self.touched {
+            let record = &self.words[slot as usize * self.stride..][..self.stride];
+            pane.words.extend_from_slice(record);
+        }
+        pane.members.resize_with(self.members.len(), Vec::new);
+        for (into, members) in pane.members.iter_mut().zip(&self.members) {
+            into.clone_from(&members.touched);
         }
     }
 
@@ -262,6 +268,7 @@ impl PaneGroups {
                 release(&mut members.holders, &mut members.index, slots);
             }
             release(&mut self.holders, &mut self.index, &pane.slots);
+            self.free = pane;
         }
         self.index.settle(keys);
         self.members.iter_mut().for_each(|members| members.index.settle(keys));
@@ -412,6 +419,8 @@ struct MembersState {
 
 impl PaneGroups {
     pub(crate) fn save(&self) -> PaneGroupsState {
+        let mut open = Pane::default();
+        self.copy_open(&mut open);
         let (ids, free) = self.index.parts();
         let members = self.members.iter().map(|members| {
             let (ids, free) = members.index.parts();
@@ -425,7 +434,7 @@ impl PaneGroups {
             ids: ids.to_vec(),
             free: free.to_vec(),
             members: members.collect(),
-            open: self.open_pane(),
+            open,
             closed: self.closed.clone(),
             some_nulls: self.nulls.iter().map(|nulls| nulls.some).collect(),
         }

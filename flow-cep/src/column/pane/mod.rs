@@ -292,8 +292,8 @@ impl Panes {
         let left = self.place(self.spans[client.span].left);
         let rows: u64 = self.closed.iter().skip(left).map(|pane| pane.rows).sum();
         let groups = match client.place {
-            Place::Groups(at) => self.groups[at].totals(client.span).live().len(),
-            Place::Pairs(at) => self.pairs[at].totals(client.span).live().len(),
+            Place::Groups(at) => self.groups[at].totals(client.span).live(),
+            Place::Pairs(at) => self.pairs[at].totals(client.span).live(),
         };
         Some((usize::try_from(rows).unwrap_or(usize::MAX), groups))
     }

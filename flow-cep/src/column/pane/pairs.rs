@@ -15,10 +15,17 @@ use crate::column::numbers::{Number, Numbers, Values};
 use crate::column::packed;
 
 /// So many rows may wait to be sorted, or a quarter as many as the pane has pairs.
-const MOST_WAITING: usize = 1 << 17;
+const MOST_WAITING: usize = 1 << 18;
 
-/// How many values the digit has that is sorted by at a time: an octet.
-const DIGITS: usize = 1 << u8::BITS;
+/// Bits of the digit that is sorted by at a time: three passes for pairs of up to 33 bits, and as many places to write to as the
+/// nearest cache has lines for.
+const DIGIT_BITS: u32 = 11;
+
+/// How many values that digit has.
+const DIGITS: usize = 1 << DIGIT_BITS;
+
+/// Where it lies in a word.
+const DIGIT_MASK: u64 = (1 << DIGIT_BITS) - 1;
 
 /// Records of the same number of words, each with a pair.
 #[derive(Debug, Default, Clone, Serialize, Deserialize)]
@@ -94,9 +101,12 @@ pub(crate) struct PanePairs {
     order: Order,
     /// The words of what was sorted, in order.
     ordered: Vec<i64>,
-    /// Memory to merge into.
+    /// Memory to merge into, and of a pane that has left: windows that have their size take no more.
     spare: Records,
     spare_firsts: Vec<u32>,
+    free: Pane,
+    /// What comes and goes at a snapshot, put together.
+    changes: Records,
 }
 
 impl PanePairs {
@@ -119,6 +129,8 @@ impl PanePairs {
             ordered: Vec::new(),
             spare: Records::default(),
             spare_firsts: Vec::new(),
+            free: Pane::default(),
+            changes: Records::default(),
         }
     }
 
@@ -284,7 +296,7 @@ impl PanePairs {
     /// Closes the open pane.
     pub(crate) fn close(&mut self) {
         self.sort();
-        let pane = std::mem::take(&mut self.open);
+        let pane = std::mem::replace(&mut self.open, std::mem::take(&mut self.free));
         self.open_rows = 0;
         self.closed_records += pane.records.pairs.len();
         self.closed.push_back(pane);
@@ -302,20 +314,26 @@ impl PanePairs {
                 .map(|pane| (&pane.records, -1));
             let mut changes: Vec<(&Records, i64)> = coming.chain(going).collect();
             changes.retain(|(records, _)| !records.pairs.is_empty());
-            let (first, others) = match changes.split_first() {
-                None => continue,
-                Some((first, others)) => (*first, others),
-            };
-            let mut together = Records::default();
-            let change = if others.is_empty() {
-                first
-            } else {
-                let mut merged = Records::default();
-                for &change in &changes {
-                    merge(self.stride, &together, change, true, &mut merged);
-                    std::mem::swap(&mut together, &mut merged);
+            let change = match changes[..] {
+                [] => continue,
+                [one] => one,
+                // What comes is before what goes.
+                [(first, 1), second, ref others @ ..] => {
+                    merge(self.stride, first, second, true, &mut self.changes);
+                    for &other in others {
+                        merge(self.stride, &self.changes, other, true, &mut self.spare);
+                        std::mem::swap(&mut self.changes, &mut self.spare);
+                    }
+                    (&self.changes, 1)
                 }
-                (&together, 1)
+                _ => {
+                    self.changes.clear();
+                    for &change in &changes {
+                        merge(self.stride, &self.changes, change, true, &mut self.spare);
+                        std::mem::swap(&mut self.changes, &mut self.spare);
+                    }
+                    (&self.changes, 1)
+                }
             };
             merge(self.stride, &totals.records, change, false, &mut self.spare);
             std::mem::swap(&mut totals.records, &mut self.spare);
@@ -324,8 +342,12 @@ impl PanePairs {
 
     /// Forgets so many of the oldest panes, which have left all spans.
     pub(crate) fn forget(&mut self, panes: usize) {
-        let records = self.closed.drain(..panes).map(|pane| pane.records.pairs.len());
-        self.closed_records -= records.sum::<usize>();
+        for mut pane in self.closed.drain(..panes) {
+            self.closed_records -= pane.records.pairs.len();
+            pane.records.clear();
+            pane.firsts.clear();
+            self.free = pane;
+        }
     }
 
     /// What a span has in sum.
@@ -591,8 +613,15 @@ impl Order {
         self.entries
             .extend(pairs.iter().zip(0..).map(|(&pair, place)| (narrow(pair), place)));
         self.spare.resize(self.entries.len(), (0, 0));
-        for shift in (0..bits).step_by(8) {
-            let digit = |key: u64| usize::from((key >> shift).to_le_bytes()[0]);
+        for shift in (0..bits).step_by(DIGIT_BITS as usize) {
+            let digit = |key: u64| {
+                usize::from(
+                    ((key >> shift) & DIGIT_MASK)
+                        .to_le_bytes()
+                        .first_chunk()
+                        .map_or(0, |low| u16::from_le_bytes(*low)),
+                )
+            };
             let mut starts = [0_u32; DIGITS];
             for &(key, _) in &self.entries {
                 starts[digit(key)] += 1;

@@ -4,14 +4,12 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 
+use crate::column::bound;
+use crate::column::keys::KeyId;
 use crate::column::query::Function;
 use crate::column::scalar::Scalar;
-use crate::expr::column::mirrored;
-use crate::expr::{Expr, Node};
-use crate::syntax::ast::BinaryOp;
+use crate::expr::Expr;
 use crate::value::Type;
-
-use crate::column::keys::KeyId;
 
 /// What an aggregate is taken of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,84 +55,35 @@ pub(crate) struct Threshold {
 impl Threshold {
     /// What a condition over the columns demands.
     pub(crate) fn of(having: Option<&Expr>, columns: &[GroupColumn]) -> Self {
-        let mut sums = Vec::new();
-        if let Some(having) = having {
-            demanded_sums(having, columns, &mut sums);
-        }
-        Self {
-            rows: having.map_or(0, |having| demanded_rows(having, columns)),
-            sums,
-        }
-    }
-}
-
-/// The expression without conversions to wider numeric types.
-fn plain(expr: &Expr) -> &Expr {
-    match &expr.node {
-        Node::Convert(inner)
-            if matches!(
-                (&inner.of, &expr.of),
-                (Type::Int, Type::Long | Type::Double) | (Type::Long, Type::Double)
-            ) =>
-        {
-            plain(inner)
-        }
-        _ => expr,
-    }
-}
-
-/// A comparison of a column with a constant that bounds it below: the column and the least whole number that it may be.
-fn lower_bound<'a>(expr: &Expr, columns: &'a [GroupColumn]) -> Option<(&'a GroupColumn, i64)> {
-    let Node::Compare(op, left, right) = &expr.node else {
-        return None;
-    };
-    let (column, op, bound) = match (&plain(left).node, &plain(right).node) {
-        (Node::Column { column, .. }, Node::Literal(bound)) => (*column, *op, bound),
-        (Node::Literal(bound), Node::Column { column, .. }) => (*column, mirrored(*op), bound),
-        _ => return None,
-    };
-    let bound = bound.as_long()?;
-    let least = match op {
-        BinaryOp::Equal | BinaryOp::GreaterOrEqual => bound,
-        BinaryOp::Greater => bound.checked_add(1)?,
-        _ => return None,
-    };
-    Some((columns.get(column)?, least))
-}
-
-/// The rows that a group has at least where a condition is true: no count is above that of the rows.
-fn demanded_rows(expr: &Expr, columns: &[GroupColumn]) -> u32 {
-    match &expr.node {
-        Node::And(parts) => parts.iter().map(|part| demanded_rows(part, columns)).max().unwrap_or(0),
-        Node::Or(parts) => parts.iter().map(|part| demanded_rows(part, columns)).min().unwrap_or(0),
-        _ => match lower_bound(expr, columns) {
-            Some((
-                GroupColumn::Aggregate {
+        let counts = |column: usize| {
+            matches!(
+                columns.get(column),
+                Some(GroupColumn::Aggregate {
                     function: Function::Count | Function::CountDistinct,
                     ..
-                },
-                least,
-            )) => u32::try_from(least.max(0)).unwrap_or(u32::MAX),
-            _ => 0,
-        },
-    }
-}
-
-/// The sums that are bounded below by what must all be true.
-fn demanded_sums(expr: &Expr, columns: &[GroupColumn], sums: &mut Vec<(usize, i64)>) {
-    if let Node::And(parts) = &expr.node {
-        parts.iter().for_each(|part| demanded_sums(part, columns, sums));
-    } else if let Some((
-        GroupColumn::Aggregate {
-            function: Function::Sum,
-            of: Type::Int | Type::Long,
-            found: Found::Kept(sum),
-            ..
-        },
-        least,
-    )) = lower_bound(expr, columns)
-    {
-        sums.push((*sum, least));
+                })
+            )
+        };
+        let mut sums = Vec::new();
+        let mut sum = |column: usize, least: i64| {
+            if let Some(GroupColumn::Aggregate {
+                function: Function::Sum,
+                of: Type::Int | Type::Long,
+                found: Found::Kept(sum),
+                ..
+            }) = columns.get(column)
+            {
+                sums.push((*sum, least));
+            }
+        };
+        if let Some(having) = having {
+            bound::each(having, &mut sum);
+        }
+        let rows = having.map_or(0, |having| bound::rows(having, &counts));
+        Self {
+            rows: u32::try_from(rows).unwrap_or(u32::MAX),
+            sums,
+        }
     }
 }
 
