@@ -93,4 +93,6 @@ for name, value in sorted(now.items()):
         print(f"  {name.split(chr(34))[1]:12} {value:8.2f} s {value / flows * 1e6:8.4f} s a million flows")
 for name in ["flow_stream_late_flows_total", "flow_stream_damaged_total", "flow_stream_events_total"]:
     print(f"{name} {now.get(name, 0):.0f}")
+refused = {name: value for name, value in now.items() if name.startswith("flow_statement_refusals_total") and value}
+print("refused for want of room:", refused or "nothing")
 PYTHON

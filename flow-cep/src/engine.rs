@@ -24,7 +24,8 @@ use crate::value::{Type, Value};
 /// What an engine holds at most. A limit that is reached refuses what would pass it, counts that and goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Groups of one statement and partition; also rows of a table.
+    /// Groups of one statement and partition; also rows of a table. Windows that are kept by pane count a pair of keys in each
+    /// pane that has it.
     pub groups: usize,
     /// States of the patterns of one statement and partition, and partial matches of its `match_recognize`.
     pub pattern_states: usize,
@@ -35,10 +36,11 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Ten million groups, window rows and pattern states, a million partitions: several gigabytes when all are reached.
+    /// 64 Mi groups, as many as a window of a minute has at a million flows a second that are all of pairs of their own (some 4 GiB
+    /// where groups are counts and sums), a hundred million window rows, ten million pattern states, a million partitions.
     fn default() -> Self {
         Self {
-            groups: 10_000_000,
+            groups: 64 << 20,
             pattern_states: 10_000_000,
             window_rows: 100_000_000,
             partitions: 1_000_000,

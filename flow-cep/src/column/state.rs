@@ -21,7 +21,7 @@ use crate::value::Value;
 pub(crate) struct RuntimeState<'a> {
     keys: Vec<KeyState<'a>>,
     runners: Vec<RunnerState<'a>>,
-    panes: Vec<PanesState>,
+    panes: Vec<PanesState<'a>>,
     watches: Vec<WatchState>,
     successions: Vec<SuccessionState>,
 }

@@ -1,5 +1,6 @@
 //! Groups by pane with a slot for each, and totals by span.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
@@ -396,46 +397,46 @@ impl Groups for SpanGroups<'_> {
 
 /// What a checkpoint keeps of the groups.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct PaneGroupsState {
+pub(crate) struct PaneGroupsState<'a> {
     #[serde(with = "packed")]
-    ids: Vec<u32>,
+    ids: Cow<'a, [u32]>,
     #[serde(with = "packed")]
-    free: Vec<u32>,
-    members: Vec<MembersState>,
+    free: Cow<'a, [u32]>,
+    members: Vec<MembersState<'a>>,
     open: Pane,
-    closed: VecDeque<Pane>,
+    closed: Cow<'a, VecDeque<Pane>>,
     some_nulls: Vec<bool>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct MembersState {
+struct MembersState<'a> {
     #[serde(with = "packed")]
-    ids: Vec<u32>,
+    ids: Cow<'a, [u32]>,
     #[serde(with = "packed")]
-    free: Vec<u32>,
+    free: Cow<'a, [u32]>,
     #[serde(with = "packed")]
-    group_of: Vec<u32>,
+    group_of: Cow<'a, [u32]>,
 }
 
 impl PaneGroups {
-    pub(crate) fn save(&self) -> PaneGroupsState {
+    pub(crate) fn save(&self) -> PaneGroupsState<'_> {
         let mut open = Pane::default();
         self.copy_open(&mut open);
         let (ids, free) = self.index.parts();
         let members = self.members.iter().map(|members| {
             let (ids, free) = members.index.parts();
             MembersState {
-                ids: ids.to_vec(),
-                free: free.to_vec(),
-                group_of: members.group_of.clone(),
+                ids: ids.into(),
+                free: free.into(),
+                group_of: (&members.group_of).into(),
             }
         });
         PaneGroupsState {
-            ids: ids.to_vec(),
-            free: free.to_vec(),
+            ids: ids.into(),
+            free: free.into(),
             members: members.collect(),
             open,
-            closed: self.closed.clone(),
+            closed: Cow::Borrowed(&self.closed),
             some_nulls: self.nulls.iter().map(|nulls| nulls.some).collect(),
         }
     }
@@ -445,7 +446,7 @@ impl PaneGroups {
     pub(crate) fn restore(
         &mut self,
         keys: &mut Keys,
-        state: PaneGroupsState,
+        state: PaneGroupsState<'_>,
         (panes, totalled): (usize, usize),
         left: &[usize],
     ) -> Option<()> {
@@ -461,7 +462,8 @@ impl PaneGroups {
             slots_of(&self.index, keys, &state.ids),
         )?;
         let counts = self.holders.iter().map(|&count| i64::from(count));
-        self.index.restore(keys, (state.ids, state.free), counts)?;
+        let ids = (state.ids.into_owned(), state.free.into_owned());
+        self.index.restore(keys, ids, counts)?;
         let bound = self.holders.len();
         let fits = |pane: &Pane| {
             pane.words.len() == pane.slots.len() * self.stride && pane.members.len() == self.members.len()
@@ -477,8 +479,9 @@ impl PaneGroups {
                 .map(|pane| &pane.members[at][..]);
             members.holders = holders(slots, slots_of(&members.index, keys, &saved.ids))?;
             let counts = members.holders.iter().map(|&count| i64::from(count));
-            members.index.restore(keys, (saved.ids, saved.free), counts)?;
-            members.group_of = saved.group_of;
+            let ids = (saved.ids.into_owned(), saved.free.into_owned());
+            members.index.restore(keys, ids, counts)?;
+            members.group_of = saved.group_of.into_owned();
             members.group_of.resize(members.holders.len(), NONE);
             let mut groups = members.group_of.iter().zip(&members.holders);
             if !groups.all(|(&group, &holders)| holders == 0 || (group as usize) < bound) {
@@ -495,7 +498,7 @@ impl PaneGroups {
             self.words[slot as usize * self.stride..][..self.stride].copy_from_slice(record);
         }
         self.touched = state.open.slots;
-        self.closed = state.closed;
+        self.closed = state.closed.into_owned();
         for (nulls, some) in self.nulls.iter_mut().zip(state.some_nulls) {
             nulls.some = some;
         }

@@ -4,6 +4,7 @@
 //! goes would wait for several places of it. So a pane lists its rows, sorts them by pair and puts those of one pair together, and a
 //! snapshot merges panes with what a span had in sum. All of that runs through memory from one end to the other.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
@@ -101,9 +102,10 @@ pub(crate) struct PanePairs {
     order: Order,
     /// The words of what was sorted, in order.
     ordered: Vec<i64>,
-    /// Memory to merge into, and of a pane that has left: windows that have their size take no more.
+    /// Memory to merge totals into, that of a pane to merge rows into, and that of one that has left: windows that have their size
+    /// take no more.
     spare: Records,
-    spare_firsts: Vec<u32>,
+    merged: Pane,
     free: Pane,
     /// What comes and goes at a snapshot, put together.
     changes: Records,
@@ -128,7 +130,7 @@ impl PanePairs {
             order: Order::default(),
             ordered: Vec::new(),
             spare: Records::default(),
-            spare_firsts: Vec::new(),
+            merged: Pane::default(),
             free: Pane::default(),
             changes: Records::default(),
         }
@@ -236,13 +238,12 @@ impl PanePairs {
             3 => self.merge_waiting::<3>(),
             _ => self.merge_waiting::<0>(),
         }
-        std::mem::swap(&mut self.open.records, &mut self.spare);
-        std::mem::swap(&mut self.open.firsts, &mut self.spare_firsts);
+        std::mem::swap(&mut self.open, &mut self.merged);
         self.open_rows += id_from(self.waiting.pairs.len());
         self.waiting.clear();
     }
 
-    /// Merges the sorted rows and the open pane into the spare memory. `WORDS` is the stride, or zero for any.
+    /// Merges the sorted rows and the open pane. `WORDS` is the stride, or zero for any.
     fn merge_waiting<const WORDS: usize>(&mut self) {
         let stride = if WORDS == 0 { self.stride } else { WORDS };
         // In a loop of its own, as nothing in it waits for a load and those of many rows overlap.
@@ -252,9 +253,10 @@ impl PanePairs {
             self.ordered.extend_from_slice(words);
         }
         let room = self.limit.saturating_sub(self.closed_records);
-        let (old, new) = (&self.open, &mut self.spare);
+        let (old, new) = (&self.open, &mut self.merged.records);
+        let firsts = &mut self.merged.firsts;
         new.clear();
-        self.spare_firsts.clear();
+        firsts.clear();
         let mut at = 0;
         let mut rows = self.order.pairs().zip(self.ordered.chunks_exact(stride)).peekable();
         while let Some(((pair, place), words)) = rows.next() {
@@ -266,7 +268,7 @@ impl PanePairs {
             new.pairs.extend_from_slice(&old.records.pairs[from..at]);
             new.words
                 .extend_from_slice(&old.records.words[from * stride..at * stride]);
-            self.spare_firsts.extend_from_slice(&old.firsts[from..at]);
+            firsts.extend_from_slice(&old.firsts[from..at]);
             let start = new.words.len();
             new.words.extend_from_slice(words);
             let record = &mut new.words[start..];
@@ -282,7 +284,7 @@ impl PanePairs {
             }
             if known || new.pairs.len() + old.records.pairs.len() - at < room {
                 new.pairs.push(pair);
-                self.spare_firsts.push(first);
+                firsts.push(first);
             } else {
                 self.ungrouped += record[0].cast_unsigned();
                 new.words.truncate(start);
@@ -290,7 +292,7 @@ impl PanePairs {
         }
         new.pairs.extend_from_slice(&old.records.pairs[at..]);
         new.words.extend_from_slice(&old.records.words[at * stride..]);
-        self.spare_firsts.extend_from_slice(&old.firsts[at..]);
+        firsts.extend_from_slice(&old.firsts[at..]);
     }
 
     /// Closes the open pane.
@@ -494,27 +496,27 @@ impl Groups for SpanPairs<'_> {
 
 /// What a checkpoint keeps of the pairs.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct PanePairsState {
+pub(crate) struct PanePairsState<'a> {
     /// By argument whose nulls are counted: their word.
     nulls: Vec<Option<u64>>,
-    waiting: Records,
-    open: Pane,
+    waiting: Cow<'a, Records>,
+    open: Cow<'a, Pane>,
     open_rows: u32,
-    closed: VecDeque<Pane>,
+    closed: Cow<'a, VecDeque<Pane>>,
 }
 
 impl PanePairs {
-    pub(crate) fn save(&self) -> PanePairsState {
+    pub(crate) fn save(&self) -> PanePairsState<'_> {
         PanePairsState {
             nulls: self
                 .nulls
                 .iter()
                 .map(|nulls| nulls.word.map(|word| word as u64))
                 .collect(),
-            waiting: self.waiting.clone(),
-            open: self.open.clone(),
+            waiting: Cow::Borrowed(&self.waiting),
+            open: Cow::Borrowed(&self.open),
             open_rows: self.open_rows,
-            closed: self.closed.clone(),
+            closed: Cow::Borrowed(&self.closed),
         }
     }
 
@@ -523,7 +525,7 @@ impl PanePairs {
     pub(crate) fn restore(
         &mut self,
         keys: &Keys,
-        state: PanePairsState,
+        state: PanePairsState<'_>,
         (panes, totalled): (usize, usize),
         left: &[usize],
     ) -> Option<()> {
@@ -553,14 +555,14 @@ impl PanePairs {
                 && pane.firsts.len() == pane.records.pairs.len()
                 && pane.records.pairs.is_sorted_by(|one, other| one < other)
         };
-        if !state.closed.iter().chain([&state.open]).all(sorted) || !fits(&state.waiting) {
+        if !state.closed.iter().chain([&*state.open]).all(sorted) || !fits(&state.waiting) {
             return None;
         }
-        self.closed = state.closed;
+        self.closed = state.closed.into_owned();
         self.closed_records = self.closed.iter().map(|pane| pane.records.pairs.len()).sum();
-        self.open = state.open;
+        self.open = state.open.into_owned();
         self.open_rows = state.open_rows;
-        self.waiting = state.waiting;
+        self.waiting = state.waiting.into_owned();
         for at in 0..self.totals.len() {
             let left = *left.get(self.totals[at].span)?;
             if left > totalled || totalled > panes {

@@ -9,7 +9,7 @@ use crate::column::keys::Keys;
 
 /// The state of the panes; totals are made of them again.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct PanesState {
+pub(crate) struct PanesState<'a> {
     /// Time of the latest row, rows, and the last instant of which it takes rows.
     open: Option<(i64, u64, i64)>,
     /// By pane: time of the latest row, and rows.
@@ -18,12 +18,12 @@ pub(crate) struct PanesState {
     totalled: u64,
     left: Vec<u64>,
     next_ms: Vec<Option<i64>>,
-    groups: Vec<PaneGroupsState>,
-    pairs: Vec<PanePairsState>,
+    groups: Vec<PaneGroupsState<'a>>,
+    pairs: Vec<PanePairsState<'a>>,
 }
 
 impl Panes {
-    pub(crate) fn save(&self) -> PanesState {
+    pub(crate) fn save(&self) -> PanesState<'_> {
         PanesState {
             open: self.open.map(|(open, until_ms)| (open.last_ms, open.rows, until_ms)),
             closed: self.closed.iter().map(|pane| (pane.last_ms, pane.rows)).collect(),
@@ -36,7 +36,7 @@ impl Panes {
     }
 
     /// Takes up what was saved of the same statements. None if it does not fit.
-    pub(crate) fn restore(&mut self, keys: &mut Keys, state: PanesState) -> Option<()> {
+    pub(crate) fn restore(&mut self, keys: &mut Keys, state: PanesState<'_>) -> Option<()> {
         let fits = state.left.len() == self.spans.len()
             && state.next_ms.len() == self.clients.len()
             && state.groups.len() == self.groups.len()
