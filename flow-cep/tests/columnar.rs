@@ -56,7 +56,14 @@ struct Row {
 }
 
 fn row() -> impl Strategy<Value = Row> {
-    let pause = prop_oneof![6 => Just(0_i64), 6 => 1_i64..400, 2 => 400_i64..3000, 1 => 3000_i64..30_000];
+    // Half seconds make rows come and go at the very instants of snapshots.
+    let pause = prop_oneof![
+        6 => Just(0_i64),
+        6 => 1_i64..400,
+        4 => (1_i64..5).prop_map(|halves| halves * 500),
+        2 => 400_i64..3000,
+        1 => 3000_i64..30_000,
+    ];
     let whole = proptest::option::weighted(0.9, -5_i64..60);
     (
         (
@@ -176,6 +183,8 @@ fn statement() -> impl Strategy<Value = String> {
     ];
     let window = prop_oneof![
         4 => Just(("#time(5 sec)", " output snapshot every 2 sec")),
+        2 => Just(("#time(6 sec)", " output snapshot every 2 sec")),
+        2 => Just(("#time(3 sec)", " output snapshot every 1500 msec")),
         1 => Just(("#time(1 sec)", " output snapshot every 3 sec")),
         1 => Just(("", " output snapshot every 2 sec")),
         1 => Just(("#keepall", " output snapshot every 7 sec")),

@@ -126,8 +126,8 @@ impl Kind {
 struct Slot {
     kind: Kind,
     ids: Vec<u32>,
-    /// Whether tallies refer to its ids without holding them.
-    tallied: bool,
+    /// Whether lists of pairs refer to its ids without holding them.
+    listed: bool,
 }
 
 impl Slot {
@@ -243,7 +243,7 @@ impl Keys {
         self.slots.push(Slot {
             kind,
             ids: Vec::new(),
-            tallied: false,
+            listed: false,
         });
         self.slots.len() - 1
     }
@@ -274,7 +274,7 @@ impl Keys {
         Some(key)
     }
 
-    /// The two keys that a key of several is made of, for a tally, which refers to their ids without holding them. None for fewer
+    /// The two keys that a key of several is made of, for a list of pairs, which refers to their ids without holding them. None for fewer
     /// than two.
     pub(crate) fn sides(&mut self, parts: &[KeyId]) -> Option<(KeyId, KeyId)> {
         let mut parts = parts.to_vec();
@@ -283,7 +283,7 @@ impl Keys {
         let (&right, others) = parts.split_last()?;
         let left = self.tuple(others)?;
         for side in [left, right] {
-            self.slots[side].tallied = true;
+            self.slots[side].listed = true;
         }
         Some((left, right))
     }
@@ -368,9 +368,9 @@ impl Keys {
     }
 
     /// Gives back what nobody holds: pairs at once; what pairs are made of is looked for when there may be much of it, as
-    /// counting it with every pair that comes and goes would cost more. `tallied` calls what it is given with each id of a key
-    /// that tallies refer to.
-    pub(crate) fn sweep(&mut self, mut tallied: impl FnMut(KeyId, &mut dyn FnMut(u32))) {
+    /// counting it with every pair that comes and goes would cost more. `listed` calls what it is given with each id of a key
+    /// that lists of pairs refer to.
+    pub(crate) fn sweep(&mut self, mut listed: impl FnMut(KeyId, &mut dyn FnMut(u32))) {
         for key in (0..self.slots.len()).rev() {
             let ([.., slot], pairs) = self.slots.split_at_mut(key + 1) else {
                 continue;
@@ -380,7 +380,7 @@ impl Keys {
                 Kind::Atom { dictionary, .. } => dictionary.settle(),
             }
             let made_of = |slot: &&Slot| slot.is_made_of(key);
-            let marks = if slot.tallied || pairs.iter().any(|slot| made_of(&slot)) {
+            let marks = if slot.listed || pairs.iter().any(|slot| made_of(&slot)) {
                 let Some(ids) = slot.kind.ids().filter(|ids| ids.is_littered()) else {
                     continue;
                 };
@@ -394,8 +394,8 @@ impl Keys {
                 for pair in pairs.iter().filter(made_of) {
                     pair.each_part(key, &mut mark);
                 }
-                if slot.tallied {
-                    tallied(key, &mut mark);
+                if slot.listed {
+                    listed(key, &mut mark);
                 }
                 Some(marks)
             } else {

@@ -9,7 +9,7 @@
 //! ([`runtime`]), values are interned to dense ids that all statements share ([`keys`]), rows that pass the same filter lie in
 //! one window ([`view`], [`watch`]) and statements that group it by the same key share the groups ([`groups`]). Rows leave a
 //! window with the places of their groups stored, so that nothing is hashed; an id is given back when no group refers to it.
-//! Groups by several keys that only snapshots ask for are brought up to date when one does ([`tally`]).
+//! Windows that only snapshots look into are kept by pane ([`pane`]).
 
 mod bound;
 mod compile;
