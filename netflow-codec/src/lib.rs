@@ -56,6 +56,7 @@ mod snapshot;
 mod stream;
 mod template;
 mod time;
+mod used;
 mod v5;
 mod wire;
 

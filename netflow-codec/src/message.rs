@@ -5,13 +5,13 @@ use alloc::sync::Arc;
 use core::net::SocketAddr;
 
 use crate::cache::TemplateCache;
-use crate::decoder::Used;
 use crate::error::Error;
 use crate::header::{DomainId, Header, Version};
 use crate::record::Record;
 use crate::sampling::Sampling;
 use crate::sequence::{Arrival, Gap, Sequencing};
 use crate::template::{Template, TemplateId, TemplateKind};
+use crate::used::Used;
 use crate::v5::{self, V5Flow};
 
 /// A decoded datagram: its header and its sets, borrowed from the datagram and from the decoder.

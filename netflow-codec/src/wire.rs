@@ -1,6 +1,7 @@
 //! The wire: headers, set headers and template definitions, as private `nom` functions. Each takes bytes and gives what
 //! it read, so that none can read past what it was given.
 
+pub(crate) mod definition;
 pub(crate) mod fixed;
 pub(crate) mod ipfix;
 pub(crate) mod v9;
