@@ -2,7 +2,7 @@
 //!
 //! Link types: Ethernet (also VLAN, QinQ, MPLS, PPPoE), Linux cooked (both forms), raw IP, BSD loopback, PPP, Cisco HDLC. Above:
 //! IPv4 and IPv6 with extension headers and fragments; IP in IP, GRE, and the tunnels in which switches and clouds mirror
-//! traffic, ERSPAN and VXLAN, are followed.
+//! traffic, ERSPAN, VXLAN and Geneve, are followed.
 
 use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,8 +13,9 @@ use crate::fragments::{Fragment, Fragments, PacketKey};
 /// Headers that may lie within one another in a frame; more is taken for an attempt to keep us busy.
 const NESTING_LIMIT: u8 = 16;
 
-/// The UDP port of VXLAN (RFC 7348 §5).
+/// The UDP ports of VXLAN (RFC 7348 §5) and Geneve (RFC 8926 §3.3).
 const VXLAN_PORT: u16 = 4789;
+const GENEVE_PORT: u16 = 6081;
 
 /// A UDP datagram found in a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,8 @@ pub struct Datagram<'f> {
     pub destination: SocketAddr,
     /// Its payload, as far as it was captured.
     pub payload: Cow<'f, [u8]>,
+    /// Bytes of the payload as it was sent.
+    pub sent: usize,
 }
 
 /// Finds UDP datagrams; holds the fragments of those that are not complete yet.
@@ -111,7 +114,10 @@ impl Extractor {
             }
         }
         match bytes.first()? >> 4 {
-            4 | 6 => self.ip(bytes, now_ms, depth),
+            // Or an Ethernet address that begins so.
+            4 | 6 => self
+                .ip(bytes, now_ms, depth)
+                .or_else(|| self.ethernet(bytes, now_ms, depth)),
             // A control word comes first.
             0 => self.ethernet(bytes.get(4..)?, now_ms, depth),
             _ => self.ethernet(bytes, now_ms, depth),
@@ -130,9 +136,18 @@ impl Extractor {
                 let datagram = udp(packet.source, packet.destination, payload)?;
                 // The flag says that the network's number is valid, as it always is; what follows it is reserved.
                 let is_vxlan = |inner: &[u8]| inner.iter().zip([8, 0]).all(|(byte, wanted)| *byte == wanted);
+                // Version 0 and the length of options in words, flags, then what it carries.
+                let is_geneve = |inner: &[u8]| {
+                    let carries_packets = u16_at(inner, 2).is_none_or(|kind| matches!(kind, 0x6558 | 0x0800 | 0x86DD));
+                    carries_packets && inner.first().is_none_or(|first| first >> 6 == 0)
+                };
                 match &datagram.payload {
                     Cow::Borrowed(inner) if datagram.destination.port() == VXLAN_PORT && is_vxlan(inner) => {
                         self.ethernet(inner.get(8..)?, now_ms, depth)
+                    }
+                    Cow::Borrowed(inner) if datagram.destination.port() == GENEVE_PORT && is_geneve(inner) => {
+                        let options = usize::from(inner.first()? & 0x3F) * 4;
+                        self.network(u16_at(inner, 2)?, inner.get(8 + options..)?, now_ms, depth)
                     }
                     _ => Some(datagram),
                 }
@@ -275,10 +290,11 @@ fn udp(source: IpAddr, destination: IpAddr, bytes: Cow<'_, [u8]>) -> Option<Data
     let source = SocketAddr::new(source, u16_at(&bytes, 0)?);
     let destination = SocketAddr::new(destination, u16_at(&bytes, 2)?);
     // 0 is a jumbogram (RFC 2675), less than the header is nonsense: then the packet's own length counts.
-    let length = match usize::from(u16_at(&bytes, 4)?) {
+    let stated = match usize::from(u16_at(&bytes, 4)?) {
         0..8 => bytes.len(),
-        length => length.min(bytes.len()),
+        stated => stated,
     };
+    let length = stated.min(bytes.len());
     let payload = match bytes {
         Cow::Borrowed(bytes) => Cow::Borrowed(bytes.get(8..length)?),
         Cow::Owned(bytes) => Cow::Owned(bytes.get(8..length)?.to_vec()),
@@ -287,6 +303,7 @@ fn udp(source: IpAddr, destination: IpAddr, bytes: Cow<'_, [u8]>) -> Option<Data
         source,
         destination,
         payload,
+        sent: stated - 8,
     })
 }
 
@@ -372,7 +389,16 @@ mod tests {
             &inner,
         ]
         .concat();
-        let frames: [(&str, i32, Vec<u8>); 21] = [
+        let geneve = [
+            &[
+                0x12, 0x34, 0x17, 0xC1, 0, 0, 0, 0, 1, 0, 0x65, 0x58, 0, 0, 42, 0, 1, 2, 3, 0,
+            ][..],
+            &inner,
+        ]
+        .concat();
+        let mut begins_like_ip = ethernet(&[0x08, 0x00], &v4);
+        begins_like_ip[0] = 0x40;
+        let frames: [(&str, i32, Vec<u8>); 23] = [
             (
                 "Ethernet, with padding",
                 1,
@@ -438,6 +464,12 @@ mod tests {
             ),
             ("ERSPAN III", 101, ipv4(47, 0, &erspan_3)),
             ("VXLAN", 101, ipv4(17, 0, &vxlan)),
+            ("Geneve", 101, ipv4(17, 0, &geneve)),
+            (
+                "MPLS pseudowire without a control word",
+                1,
+                ethernet(&[0x88, 0x47, 0, 2, 0x01, 64], &begins_like_ip),
+            ),
         ];
         for (name, link, frame) in frames {
             assert_eq!(payload(link, &frame).as_deref(), Some(PAYLOAD), "{name}");
