@@ -138,6 +138,14 @@ impl<'m> Record<'m> {
     }
 }
 
+/// A moment in ms since 1970, as [`Record::time_ms`] tells it, of a value wherever it lies: in a list, in a field that is
+/// not the first of its element. `started_ms` is when the exporter started, if the message's header does not tell, as
+/// [`Sampling::system_init_ms`](crate::Sampling::system_init_ms) has it. `None` for elements that are no moment.
+#[must_use]
+pub fn time_ms(element: ElementId, bytes: &[u8], header: &Header, started_ms: Option<i64>) -> Option<i64> {
+    time::to_ms(element, bytes, header, || started_ms)
+}
+
 /// An unsigned integer in network order, of any width; `None` if it needs more than 64 bits or has no byte.
 #[must_use]
 #[inline]

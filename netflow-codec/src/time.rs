@@ -1,6 +1,6 @@
 //! Moments, in every unit that elements have them, to ms since 1970.
 
-use crate::element::ElementId;
+use crate::element::{self, DataType, ElementId};
 use crate::header::Header;
 use crate::record::unsigned;
 
@@ -27,7 +27,7 @@ pub(crate) enum TimeUnit {
 pub(crate) fn unit(element: ElementId) -> Option<TimeUnit> {
     let id = match element.enterprise {
         0 | ElementId::REVERSE_ENTERPRISE => element.id,
-        _ => return None,
+        _ => return unit_of_vendors(element),
     };
     match id {
         150 | 151 | 260 | 322 => Some(TimeUnit::Seconds),
@@ -35,6 +35,15 @@ pub(crate) fn unit(element: ElementId) -> Option<TimeUnit> {
         154..=157 | 267 | 268 | 270 | 272 | 324 | 325 => Some(TimeUnit::Ntp),
         21 | 22 => Some(TimeUnit::Uptime),
         158 | 159 => Some(TimeUnit::DeltaMicroseconds),
+        _ => None,
+    }
+}
+
+fn unit_of_vendors(element: ElementId) -> Option<TimeUnit> {
+    match element::data_type(element)? {
+        DataType::DateTimeSeconds => Some(TimeUnit::Seconds),
+        DataType::DateTimeMilliseconds => Some(TimeUnit::Milliseconds),
+        DataType::DateTimeMicroseconds | DataType::DateTimeNanoseconds => Some(TimeUnit::Ntp),
         _ => None,
     }
 }
@@ -63,10 +72,22 @@ pub(crate) fn value_to_ms(
         TimeUnit::Ntp => Some(fraction_to_ms(value, header.export_time_ms)),
         TimeUnit::Uptime => match header.uptime_ms {
             Some(_) => header.uptime_to_ms(u32::try_from(value).ok()?),
-            None => start()?.checked_add(i64::try_from(value).ok()?),
+            None => since_start_ms(start()?, u32::try_from(value).ok()?, header.export_time_ms),
         },
         TimeUnit::DeltaMicroseconds => header.export_time_ms.checked_sub(i64::try_from(value / 1000).ok()?),
     }
+}
+
+/// A moment that is given as uptime by an exporter that started at a known time: of those 49.7 days apart, at which the
+/// uptime wraps, the one nearest to the export.
+fn since_start_ms(start_ms: i64, uptime_ms: u32, export_time_ms: i64) -> Option<i64> {
+    let first = start_ms.checked_add(i64::from(uptime_ms))?;
+    const WRAP_MS: i64 = 1 << 32;
+    let wraps = export_time_ms
+        .checked_sub(first)?
+        .checked_add(WRAP_MS / 2)?
+        .div_euclid(WRAP_MS);
+    first.checked_add(wraps.max(0).checked_mul(WRAP_MS)?)
 }
 
 /// What two moments may be apart of which one is the export of the other.
@@ -125,6 +146,19 @@ mod tests {
             header(1_700_000_000_000, 10_000).uptime_to_ms(10_020),
             Some(1_700_000_000_020)
         );
+    }
+
+    #[test]
+    fn uptime_of_an_exporter_with_a_known_start_wraps_towards_the_export() {
+        let (start, day) = (1_700_000_000_000, 24 * 60 * 60 * 1000);
+        assert_eq!(since_start_ms(start, 5_000, start + 9_000), Some(start + 5_000));
+        assert_eq!(since_start_ms(start, 5_000, start + 4_000), Some(start + 5_000));
+        // On the hundredth day, after two wraps.
+        let moment = start + 100 * day;
+        let uptime = u32::try_from((100 * day) % (1 << 32)).unwrap();
+        assert_eq!(since_start_ms(start, uptime, moment + 60_000), Some(moment));
+        // A start that cannot be: no moment before it.
+        assert_eq!(since_start_ms(start, 5_000, 0), Some(start + 5_000));
     }
 
     #[test]

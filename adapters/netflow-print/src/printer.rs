@@ -388,7 +388,7 @@ fn print_records<W: Write>(
             }
         }
         json.key("fields");
-        Context::new(message, header).fields(json, &record);
+        Context::new(message, set).fields(json, &record);
         out.end()?;
     }
     Ok(())
@@ -508,6 +508,23 @@ mod tests {
             ]},
         });
         assert_eq!(*fields, wanted);
+    }
+
+    #[test]
+    fn moments_are_told_wherever_they_lie() {
+        // The start of the exporter in options; flowStartSysUpTime twice and a list of flowStartSeconds in data.
+        let options = [0, 3, 0, 18, 1, 1, 0, 2, 0, 1, 0, 144, 0, 4, 0, 160, 0, 8];
+        let template = [0, 2, 0, 20, 1, 2, 0, 3, 0, 22, 0, 4, 0, 22, 0, 4, 1, 35, 0xFF, 0xFF];
+        let started: &[u8] = &[1, 1, 0, 16, 0, 0, 0, 1, 0, 0, 1, 0x8B, 0xCF, 0xE5, 0x40, 0xF0];
+        let data: &[u8] = &[1, 2, 0, 22, 0, 0, 0, 5, 0, 0, 0, 6, 9, 3, 0, 150, 0, 4, 0, 0, 0, 7];
+        let printed = lines(&[&ipfix(&[&options, &template, started, data])], Mode::Lines);
+        assert_eq!(
+            printed.last().unwrap()["fields"],
+            serde_json::json!({
+                "flowStartSysUpTime": [1_699_999_990_005_i64, 1_699_999_990_006_i64],
+                "basicList": {"semantic": "allOf", "field": "flowStartSeconds", "values": [7000]},
+            })
+        );
     }
 
     #[test]

@@ -23,12 +23,15 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use netflow_codec::element::{self, DataType, ElementId};
 use netflow_codec::list::{BasicList, SubTemplateList, SubTemplateMultiList};
 use netflow_codec::record::{self, Record};
-use netflow_codec::{Header, Message};
+use netflow_codec::{DataSet, Header, Message};
 
 use crate::json::Json;
 
 /// `paddingOctets`, which stand for nothing.
 const PADDING: ElementId = ElementId::iana(210);
+
+/// `systemInitTimeMilliseconds`
+const SYSTEM_INIT: ElementId = ElementId::iana(160);
 
 /// The name of a field.
 pub(crate) fn name(element: ElementId) -> Cow<'static, str> {
@@ -45,14 +48,17 @@ pub(crate) struct Context<'c> {
     pub(crate) message: &'c Message<'c>,
     /// The header of the message that brought the record.
     pub(crate) header: &'c Header,
+    /// When the exporter started, as far as it has told.
+    started_ms: Option<i64>,
     depth: u8,
 }
 
 impl<'c> Context<'c> {
-    pub(crate) fn new(message: &'c Message<'c>, header: &'c Header) -> Self {
+    pub(crate) fn new(message: &'c Message<'c>, set: &DataSet<'c>) -> Self {
         Self {
             message,
-            header,
+            header: set.header(),
+            started_ms: set.sampling().system_init_ms,
             depth: 0,
         }
     }
@@ -60,6 +66,10 @@ impl<'c> Context<'c> {
     /// The fields of a record as an object.
     pub(crate) fn fields(self, json: &mut Json, record: &Record<'_>) {
         let template = record.template();
+        let context = Self {
+            started_ms: record.time_ms(SYSTEM_INIT).or(self.started_ms),
+            ..self
+        };
         json.begin_object();
         for (number, (field, bytes)) in record.fields().enumerate() {
             let element = field.element;
@@ -71,19 +81,18 @@ impl<'c> Context<'c> {
             if several {
                 json.begin_array();
                 for number in template.positions(element) {
-                    self.value(json, element, record.at(number).unwrap_or_default(), None);
+                    context.value(json, element, record.at(number).unwrap_or_default());
                 }
                 json.end_array();
             } else {
-                self.value(json, element, bytes, record.time_ms(element));
+                context.value(json, element, bytes);
             }
         }
         json.end_object();
     }
 
-    /// One value; `time_ms` is the moment that it stands for, where the record tells.
-    fn value(self, json: &mut Json, element: ElementId, bytes: &[u8], time_ms: Option<i64>) {
-        if let Some(time_ms) = time_ms {
+    fn value(self, json: &mut Json, element: ElementId, bytes: &[u8]) {
+        if let Some(time_ms) = record::time_ms(element, bytes, self.header, self.started_ms) {
             json.number(time_ms);
             return;
         }
@@ -127,7 +136,7 @@ impl<'c> Context<'c> {
                     .key("values")
                     .begin_array();
                 for value in list.values() {
-                    inner.value(json, list.field.element, value, None);
+                    inner.value(json, list.field.element, value);
                 }
                 json.end_array().end_object();
             }
@@ -201,14 +210,15 @@ fn typed(json: &mut Json, data_type: DataType, bytes: &[u8]) -> Option<()> {
             16 => json.plain(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
             _ => return None,
         },
-        // Moments of vendors' elements; those of IANA's come as such.
-        DataType::DateTimeSeconds => json.number(i128::from(record::unsigned(bytes)?) * 1000),
-        DataType::DateTimeMilliseconds | DataType::DateTimeMicroseconds | DataType::DateTimeNanoseconds => {
-            json.number(record::unsigned(bytes)?)
-        }
-        DataType::OctetArray | DataType::BasicList | DataType::SubTemplateList | DataType::SubTemplateMultiList => {
-            return None;
-        }
+        // Moments come as such, unless their bytes are none.
+        DataType::DateTimeSeconds
+        | DataType::DateTimeMilliseconds
+        | DataType::DateTimeMicroseconds
+        | DataType::DateTimeNanoseconds
+        | DataType::OctetArray
+        | DataType::BasicList
+        | DataType::SubTemplateList
+        | DataType::SubTemplateMultiList => return None,
     };
     Some(())
 }
