@@ -27,19 +27,20 @@ pub(crate) enum TimeUnit {
 pub(crate) fn unit(element: ElementId) -> Option<TimeUnit> {
     let id = match element.enterprise {
         0 | ElementId::REVERSE_ENTERPRISE => element.id,
-        _ => return unit_of_vendors(element),
+        _ => return unit_of_type(element),
     };
     match id {
-        150 | 151 | 260 | 322 => Some(TimeUnit::Seconds),
-        152 | 153 | 160 | 258 | 263 | 264 | 265 | 266 | 269 | 271 | 323 => Some(TimeUnit::Milliseconds),
-        154..=157 | 267 | 268 | 270 | 272 | 324 | 325 => Some(TimeUnit::Ntp),
+        150 | 151 | 260 | 261 | 264 | 265 | 322 => Some(TimeUnit::Seconds),
+        152 | 153 | 160 | 258 | 269 | 272 | 323 => Some(TimeUnit::Milliseconds),
+        154..=157 | 268 | 270 | 271 | 273 | 324 | 325 => Some(TimeUnit::Ntp),
         21 | 22 => Some(TimeUnit::Uptime),
         158 | 159 => Some(TimeUnit::DeltaMicroseconds),
-        _ => None,
+        _ => unit_of_type(element),
     }
 }
 
-fn unit_of_vendors(element: ElementId) -> Option<TimeUnit> {
+/// The unit that goes with an element's type, for those that are not told here at once.
+fn unit_of_type(element: ElementId) -> Option<TimeUnit> {
     match element::data_type(element)? {
         DataType::DateTimeSeconds => Some(TimeUnit::Seconds),
         DataType::DateTimeMilliseconds => Some(TimeUnit::Milliseconds),
@@ -146,6 +147,18 @@ mod tests {
             header(1_700_000_000_000, 10_000).uptime_to_ms(10_020),
             Some(1_700_000_000_020)
         );
+    }
+
+    #[test]
+    fn units_are_those_of_the_elements_types() {
+        for element in element::all().iter().filter(|element| element.id.enterprise == 0) {
+            let wanted = match (element.id.id, element.data_type) {
+                (21 | 22, _) => Some(TimeUnit::Uptime),
+                (158 | 159, _) => Some(TimeUnit::DeltaMicroseconds),
+                _ => unit_of_type(element.id),
+            };
+            assert_eq!(unit(element.id), wanted, "{}", element.name);
+        }
     }
 
     #[test]
