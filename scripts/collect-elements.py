@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Collects the facts about information elements into netflow-codec/src/element/elements.tsv.
 
-    scripts/collect-elements.py NETGAUZE_REGISTRY NETFLOW_PARSER_LOOKUP_RS > elements.tsv
+    scripts/collect-elements.py NETGAUZE_REGISTRY NETFLOW_PARSER_LOOKUP_RS CERT_IPFIX_XML > elements.tsv
 
 NETGAUZE_REGISTRY is the folder `registry/` of the source package netgauze-flow-pkt 0.13 (IANA's registry as XML, and
 the elements of VMware, Nokia, Huawei and Swisscom in the same form). NETFLOW_PARSER_LOOKUP_RS is
-`src/variable_versions/ipfix/lookup.rs` of netflow_parser 1.0 (YAF, Citrix). `tshark` must be on the path: it lists the
+`src/variable_versions/ipfix/lookup.rs` of netflow_parser 1.0 (YAF, Citrix). CERT_IPFIX_XML is CERT's registry (YAF and its kin), `/usr/share/libfixbuf/cert_ipfix.xml` of Debian's package
+libfixbuf-tools. `tshark` must be on the path: it lists the
 numbers, names and types of the vendors that it knows. Elements that only a vendor's manual names are listed below.
 
 Only facts are taken: number, name, type, semantics, unit. After a change, regenerate the Rust table with
@@ -23,8 +24,19 @@ IANA_ENTERPRISE = 0
 # Cisco ASA: "Cisco Secure Firewall ASA NetFlow Implementation Guide"; v9 numbers, so under enterprise 0.
 # Palo Alto: "PAN-OS Administrator's Guide, NetFlow Templates"; v9 numbers.
 # VMware tunnels: Open vSwitch's IPFIX export, which uses VMware's enterprise.
-# CERT: "CERT IPFIX Registry", whose octets are not all text. F5: "IPFIX Templates for AFM Events". Juniper: "Common properties for inline monitoring".
+# CERT: "CERT IPFIX Registry", whose octets are not all text. Cisco 4315 to 12239: "AVC Metric Definition Guide". F5: "IPFIX Templates for AFM Events". Juniper: "Common properties for inline monitoring".
 MANUALS = """
+9 4315 tcpWindowSizeMin unsigned32 default octets
+9 4316 tcpWindowSizeMax unsigned32 default octets
+9 4318 tcpMaximumSegmentSize unsigned16 default octets
+9 4324 tcpWindowSizeSum unsigned64 default octets
+9 8337 serverBytesNetwork unsigned64 default octets
+9 8338 clientBytesNetwork unsigned64 default octets
+9 9267 artClientRetransBytes unsigned32 deltaCounter octets
+9 9269 artServerRetransBytes unsigned32 deltaCounter octets
+9 9270 artServerRetransPackets unsigned32 deltaCounter packets
+9 12238 connectionClientIPv6Address ipv6Address identifier -
+9 12239 connectionServerIPv6Address ipv6Address identifier -
 6871 18 payload octetArray default -
 6871 38 firstPacketBanner octetArray default -
 6871 39 secondPacketBanner octetArray default -
@@ -379,6 +391,14 @@ def from_xml(path, enterprise):
                    text("dataTypeSemantics") or "default", text("units") or "-")
 
 
+def from_cert(path):
+    for record in ET.parse(path).getroot().iter("{http://www.iana.org/assignments}record"):
+        text = lambda tag: (record.findtext("i:" + tag, namespaces=XML_NAMESPACE) or "").strip()
+        if text("elementId").isdigit() and text("dataType"):
+            yield (6871, int(text("elementId")), text("name"), text("dataType"),
+                   text("dataTypeSemantics") or "default", text("units") or "-")
+
+
 def tshark(table):
     lines = subprocess.run(["tshark", "-G", table], capture_output=True, text=True, check=True).stdout.splitlines()
     return [line.split("\t") for line in lines]
@@ -433,7 +453,7 @@ def from_netflow_parser(path):
 
 
 def main():
-    registry, lookup = sys.argv[1], sys.argv[2]
+    registry, lookup, cert = sys.argv[1], sys.argv[2], sys.argv[3]
     rows = {}
 
     def add(source, elements):
@@ -449,6 +469,7 @@ def main():
     add("vendor-xml", from_xml(registry + "/nokia.xml", 637))
     add("vendor-xml", from_xml(registry + "/huawei.xml", 2011))
     add("vendor-xml", from_xml(registry + "/netgauze.xml", 3746))
+    add("cert-xml", from_cert(cert))
     add("netflow_parser", from_netflow_parser(lookup))
     add("tshark", from_tshark())
 
@@ -457,11 +478,11 @@ def main():
     prefixes = {6876: "vmware", 637: "nokia", 2011: "huawei", 6871: "yaf", 2636: "juniper", 5951: "netscaler", 12276: "f5", 3746: "swisscom", 39499: "flowmon"}
     prefixes.update({enterprise: prefix for _, _, enterprise, prefix in TSHARK_VENDORS if prefix})
 
-    print("# Information elements: numbers, names, types, semantics and units. Facts, collected on 2026-11-23 by")
+    print("# Information elements: numbers, names, types, semantics and units. Facts, collected on 2026-11-28 by")
     print("# scripts/collect-elements.py. Sources: iana = IANA's registry of 2026-07-22 (as shipped in netgauze-flow-pkt")
     print("# 0.13); vendor-xml = vendors' lists in the same package; tshark = `tshark -G` 4.0; netflow_parser = netflow_parser")
-    print("# 1.0; manual = the vendor's manual; users = lists that users of other collectors keep. Enterprise 0 above 32767:")
-    print("# v9 numbers, which have no enterprise.")
+    print("# 1.0; cert-xml = CERT's registry of 2020-01-31 (as shipped in libfixbuf 2.4.1); manual = the vendor's manual; users =")
+    print("# lists that users of other collectors keep. Enterprise 0 above 32767: v9 numbers, which have no enterprise.")
     print("enterprise\tid\tname\ttype\tsemantics\tunit\tsource")
     for (enterprise, number), (name, kind, semantics, unit, source) in sorted(rows.items()):
         if enterprise != IANA_ENTERPRISE and name in iana:

@@ -6,7 +6,7 @@
 //! | Number space | On the wire | Here |
 //! |---|---|---|
 //! | IANA | enterprise bit clear | enterprise 0, 1–32767 |
-//! | v9 private numbers (Cisco ASA, Palo Alto, nProbe …) | v9 field types above 32767, which carry no enterprise | enterprise 0, 32768–65535 |
+//! | v9 private numbers (Cisco ASA, Palo Alto, nProbe …) | v9 field types above 32767, which carry no enterprise | enterprise 0, 32768–65535; named as Cisco's element of 32768 less where the list has no other |
 //! | vendors | enterprise bit set, then the enterprise number | that enterprise |
 //! | reverse (RFC 5103) | enterprise 29305 | enterprise 29305, named `reverse` + the forward element |
 //! | v9 scopes | scope field types of v9 options templates | [`ElementId::V9_SCOPE_ENTERPRISE`] |
@@ -84,6 +84,10 @@ impl ElementId {
 /// YAF's enterprise (CERT Coordination Center), and the bit with which it marks its own reverse elements.
 const CERT_ENTERPRISE: u32 = 6871;
 const CERT_REVERSE_BIT: u16 = 0x4000;
+
+const CISCO_ENTERPRISE: u32 = 9;
+/// The first of the v9 numbers that IANA's registry does not share.
+const V9_PRIVATE: u16 = 0x8000;
 
 impl fmt::Debug for ElementId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -362,7 +366,7 @@ pub fn by_name(enterprise: u32, name: &str) -> Option<&'static Element> {
 /// The type of the values of a known element; for a reverse element that of its forward one.
 #[must_use]
 pub fn data_type(id: ElementId) -> Option<DataType> {
-    let known = lookup(id).or_else(|| lookup(id.forward()?));
+    let known = lookup(id).or_else(|| lookup(id.forward()?)).or_else(|| of_cisco(id));
     known.map(|element| element.data_type)
 }
 
@@ -375,8 +379,18 @@ pub fn name(id: ElementId) -> Option<Cow<'static, str>> {
     if let Some(element) = lookup(id) {
         return Some(element.name.clone());
     }
+    if let Some(element) = of_cisco(id) {
+        return Some(element.name.clone());
+    }
     let forward = lookup(id.forward()?)?;
     Some(Cow::Owned(reverse_name(&forward.name)))
+}
+
+/// Cisco's element of a v9 number above 32767 that has no row of its own: v9 has no enterprises, so Cisco's exporters send
+/// those of theirs with the high bit set.
+fn of_cisco(id: ElementId) -> Option<&'static Element> {
+    let number = id.id.checked_sub(V9_PRIVATE).filter(|_| id.enterprise == 0)?;
+    lookup(ElementId::vendor(CISCO_ENTERPRISE, number))
 }
 
 /// A v9 scope type's name (RFC 3954 §6.1).

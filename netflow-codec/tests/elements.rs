@@ -179,6 +179,21 @@ fn names_are_unlike_within_an_enterprise() {
 }
 
 #[test]
+fn private_numbers_of_v9_are_named_as_ciscos_elements_unless_they_have_a_name() {
+    // 45004 less 32768 is 9:12236; 57590 is nProbe's; 33002 the ASA's.
+    let name = |number| element::name(ElementId::iana(number));
+    assert_eq!(
+        name(45_004).as_deref(),
+        element::name(ElementId::vendor(9, 12_236)).as_deref()
+    );
+    assert_eq!(name(45_004).as_deref(), Some("connectionClientIPv4Address"));
+    assert_eq!(element::data_type(ElementId::iana(45_004)), Some(DataType::Ipv4Address));
+    assert_eq!(name(57_590).as_deref(), Some("L7_PROTO"));
+    assert_eq!(name(33_002).as_deref(), Some("NF_F_FW_EXT_EVENT"));
+    assert_eq!(name(65_535), None);
+}
+
+#[test]
 fn reverse_elements_are_named_after_their_forward_ones() {
     assert_eq!(
         element::name(ElementId::reverse(1)).as_deref(),
