@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use hashbrown::HashMap;
 
 use crate::message::HeldSet;
+use crate::order::Sent;
 use crate::template::{Template, TemplateId};
 
 /// A known template.
@@ -21,7 +22,29 @@ pub(crate) struct Entry {
     pub(crate) refreshed_ms: i64,
     /// When records of it last came; `i64::MIN` if none did.
     pub(crate) used_ms: i64,
+    /// When the message was sent that told of it last.
+    pub(crate) told: Sent,
+    /// Whether there may be a template that it has replaced.
+    pub(crate) has_past: bool,
 }
+
+/// A template that was replaced or taken back: records of it may still be under way.
+#[derive(Clone, Debug)]
+pub(crate) struct Past {
+    pub(crate) template: Arc<Template>,
+    /// When the message was sent that ended it.
+    pub(crate) until: Sent,
+}
+
+impl Past {
+    /// Bytes held, near enough for a limit.
+    pub(crate) fn footprint(&self) -> usize {
+        size_of::<Self>().saturating_add(self.template.footprint())
+    }
+}
+
+/// Templates of the past that one stream keeps; of more, the latest. They matter for as long as the network reorders.
+const PAST_TEMPLATES: usize = 64;
 
 impl Entry {
     /// Bytes held, near enough for a limit.
@@ -36,6 +59,8 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(crate) struct TemplateCache {
     entries: HashMap<u16, Entry, foldhash::fast::FixedState>,
+    /// One for each id, the latest last.
+    past: Vec<Past>,
     bytes: usize,
 }
 
@@ -69,11 +94,28 @@ impl TemplateCache {
         Some(old)
     }
 
-    /// Removes all templates of one kind: of flows, or of options.
-    pub(crate) fn remove_kind(&mut self, options: bool) -> Vec<Arc<Template>> {
+    /// Keeps a template that is valid no more.
+    pub(crate) fn retire(&mut self, past: Past) {
+        let id = past.template.id();
+        let same = self.past.iter().position(|other| other.template.id() == id);
+        if let Some(place) = same.or_else(|| (self.past.len() >= PAST_TEMPLATES).then_some(0)) {
+            let gone = self.past.remove(place);
+            self.bytes = self.bytes.saturating_sub(gone.footprint());
+        }
+        self.bytes = self.bytes.saturating_add(past.footprint());
+        self.past.push(past);
+    }
+
+    /// The template that an id had before.
+    pub(crate) fn past(&self, id: TemplateId) -> Option<&Past> {
+        self.past.iter().find(|past| past.template.id() == id)
+    }
+
+    /// Removes all templates of one kind, of flows or of options, that were not told of after a message was sent.
+    pub(crate) fn remove_kind(&mut self, options: bool, sent: Sent) -> Vec<Arc<Template>> {
         let removed: Vec<Entry> = self
             .entries
-            .extract_if(|_, entry| entry.scope_fields.is_some() == options)
+            .extract_if(|_, entry| entry.scope_fields.is_some() == options && !sent.is_before(entry.told))
             .map(|(_, entry)| entry)
             .collect();
         let bytes = removed.iter().map(Entry::footprint).fold(0, usize::saturating_add);
@@ -124,12 +166,17 @@ impl HeldSets {
 
     /// Takes out the sets of one template, in the order in which they came.
     pub(crate) fn take(&mut self, template: TemplateId, into: &mut Vec<HeldSet>) {
-        if !self.sets.iter().any(|set| set.template == template) {
+        self.take_if(|set| set.template == template, into);
+    }
+
+    /// Takes out some of the sets, in the order in which they came.
+    pub(crate) fn take_if(&mut self, wanted: impl Fn(&HeldSet) -> bool, into: &mut Vec<HeldSet>) {
+        if !self.sets.iter().any(&wanted) {
             return;
         }
         let mut kept = VecDeque::with_capacity(self.sets.len());
         for set in self.sets.drain(..) {
-            if set.template == template {
+            if wanted(&set) {
                 self.bytes = self.bytes.saturating_sub(footprint(&set));
                 into.push(set);
             } else {

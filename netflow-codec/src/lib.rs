@@ -49,6 +49,7 @@ mod limits;
 pub mod list;
 mod message;
 mod neighbours;
+mod order;
 pub mod record;
 mod sampling;
 pub mod sequence;

@@ -345,6 +345,9 @@ pub enum TemplateChange {
         /// The template up to here.
         old: Arc<Template>,
     },
+    /// Another layout of a known id, but told by a message that the network has brought too late: the exporter has replaced
+    /// it or taken it back since. Records that were sent before that are read by it.
+    Past(Arc<Template>),
     /// Taken over from the same address at another port, as data here waited for it: the exporter or a NAT on the way
     /// started anew, or it sends templates and data from two sockets. The sets that waited follow.
     Adopted(Arc<Template>),
@@ -363,7 +366,7 @@ impl TemplateChange {
             | Self::Refreshed(template)
             | Self::Adopted(template)
             | Self::Replaced { new: template, .. } => Some(template),
-            Self::Withdrawn(_) | Self::WithdrawnUnknown(_) => None,
+            Self::Past(_) | Self::Withdrawn(_) | Self::WithdrawnUnknown(_) => None,
         }
     }
 }

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crate::cache::Entry;
 use crate::header::Version;
 use crate::limits::Limits;
+use crate::order::Sent;
 use crate::sampling::Sampling;
 use crate::sequence::Tracker;
 use crate::stream::StreamKey;
@@ -73,6 +74,8 @@ impl TemplateSnapshot {
             scope_fields: self.scope_fields,
             refreshed_ms: self.refreshed_ms,
             used_ms: i64::MIN,
+            told: Sent::default(),
+            has_past: false,
         })
     }
 }

@@ -724,6 +724,19 @@ fn padding_may_be_of_any_length_and_content() {
     }
 }
 
+#[test]
+fn a_set_that_goes_on_behind_the_length_of_its_message_comes_out() {
+    let templates = set(2, &template(256, &[(0, 1, 4)]));
+    let mut message = ipfix(1, &[templates, set(256, &[0, 0, 0, 9])]);
+    // As many as the header, the set of templates and a part of the next take.
+    message[3] = 16 + 12 + 6;
+    let (taken, errors) = take(&[message]);
+    assert_eq!(
+        (taken.len(), taken[0].number("octetDeltaCount"), errors),
+        (1, 9, vec![])
+    );
+}
+
 /// Huawei NetStream and others fill the datagram up with zeros behind the last set.
 #[test]
 fn zeros_behind_the_last_set_are_no_set() {

@@ -235,9 +235,16 @@ fn count(summary: &mut Summary, message: &Message<'_>) {
                 }
             }
             Ok(Set::Templates(changes)) => {
-                let defined = changes.iter().filter(|change| change.template().is_some()).count() as u64;
+                let is_withdrawal = |change: &&TemplateChange| {
+                    matches!(
+                        change,
+                        TemplateChange::Withdrawn(_) | TemplateChange::WithdrawnUnknown(_)
+                    )
+                };
+                let withdrawn = changes.iter().filter(is_withdrawal).count() as u64;
+                let defined = changes.len() as u64 - withdrawn;
                 counts.templates += defined;
-                counts.withdrawals += changes.len() as u64 - defined;
+                counts.withdrawals += withdrawn;
                 accounted += defined;
             }
             Ok(Set::Unknown(set)) => unknown.push(set),
@@ -399,6 +406,7 @@ fn print_change(json: &mut Json, change: &TemplateChange) {
         TemplateChange::Added(template) => ("added", template),
         TemplateChange::Refreshed(template) => ("refreshed", template),
         TemplateChange::Adopted(template) => ("adopted", template),
+        TemplateChange::Past(template) => ("past", template),
         TemplateChange::Replaced { new, .. } => ("replaced", new),
         TemplateChange::Withdrawn(template) => ("withdrawn", template),
         TemplateChange::WithdrawnUnknown(id) => {

@@ -8,6 +8,7 @@ use super::Decoder;
 use crate::cache::Entry;
 use crate::error::{Error, LimitKind};
 use crate::message::{HeldSet, Message, TemplateChange};
+use crate::order::Sent;
 use crate::sampling::Sampling;
 use crate::sequence::{Sequencing, Tracker};
 use crate::snapshot::{StreamSnapshot, TemplateSnapshot};
@@ -57,6 +58,12 @@ impl Decoder {
                 continue;
             }
             self.totals.template_bytes = bytes;
+            // The other stream counts by itself.
+            let entry = Entry {
+                told: Sent::default(),
+                has_past: false,
+                ..entry
+            };
             self.changes.push(TemplateChange::Adopted(Arc::clone(&entry.template)));
             stream.templates.insert(id, entry);
             stream.held.take(id, &mut self.replayed);

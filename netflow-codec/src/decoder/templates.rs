@@ -5,10 +5,11 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::walk::Walk;
-use crate::cache::Entry;
+use crate::cache::{self, Entry, Past};
 use crate::error::{Error, LimitKind};
 use crate::header::Version;
-use crate::message::TemplateChange;
+use crate::message::{HeldSet, TemplateChange};
+use crate::order::Sent;
 use crate::template::{Template, TemplateId, TemplateKind};
 use crate::wire::definition::{self, Definition};
 use crate::wire::{ipfix, v9};
@@ -47,12 +48,15 @@ impl Walk<'_> {
                 bytes,
             } => (scope_fields, count, bytes),
         };
-        let now_ms = self.now_ms;
+        let (now_ms, sent) = (self.now_ms, Sent::of(&self.header));
         if let Some(entry) = self.stream.templates.get_mut(id)
             && *entry.definition == *bytes
             && entry.scope_fields == scope_fields
         {
             entry.refreshed_ms = now_ms;
+            if !sent.is_before(entry.told) {
+                entry.told = sent;
+            }
             self.changes
                 .push(TemplateChange::Refreshed(Arc::clone(&entry.template)));
             self.counters.templates = self.counters.templates.wrapping_add(1);
@@ -82,14 +86,27 @@ impl Walk<'_> {
                 return self.fail(fault(what));
             }
         };
+        if let Some(until) = self.ended(id, sent) {
+            self.retire(&template, until);
+            if let Some(entry) = self.stream.templates.get_mut(id) {
+                entry.has_past = true;
+            }
+            return self.changes.push(TemplateChange::Past(template));
+        }
         let entry = Entry {
             template: Arc::clone(&template),
             definition: Box::from(bytes),
             scope_fields,
             refreshed_ms: now_ms,
             used_ms: i64::MIN,
+            told: sent,
+            has_past: self.stream.templates.get(id).is_some() || self.stream.templates.past(id).is_some(),
         };
+        self.give_up_past(id, &template, sent);
         let old = self.forget(id);
+        if let Some(old) = &old {
+            self.retire(old, sent);
+        }
         let bytes = entry.footprint();
         if self.stream.templates.len() >= self.limits.templates_per_stream && !self.expire_templates() {
             return self.fail(refused(LimitKind::Templates));
@@ -107,20 +124,78 @@ impl Walk<'_> {
         self.stream.held.take(id, self.replayed);
     }
 
+    /// When the template that a message tells of has ended, if the network has brought the message too late.
+    fn ended(&self, id: TemplateId, sent: Sent) -> Option<Sent> {
+        let templates = &self.stream.templates;
+        let until = match (templates.get(id), templates.past(id)) {
+            (Some(entry), _) => entry.told,
+            (None, Some(past)) => past.until,
+            (None, None) => return None,
+        };
+        sent.is_before(until).then_some(until)
+    }
+
+    /// Keeps a template that has ended, if there is room for it.
+    fn retire(&mut self, template: &Arc<Template>, until: Sent) {
+        let past = Past {
+            template: Arc::clone(template),
+            until,
+        };
+        let all = self.totals.template_bytes.saturating_add(past.footprint());
+        if all <= self.limits.template_bytes {
+            let before = self.stream.templates.bytes();
+            self.stream.templates.retire(past);
+            let others = self.totals.template_bytes.saturating_sub(before);
+            self.totals.template_bytes = others.saturating_add(self.stream.templates.bytes());
+        }
+    }
+
+    /// Gives up the sets that were sent after a template had been taken back and before another came under its id: nobody
+    /// can tell what is in them.
+    fn give_up_past(&mut self, id: TemplateId, template: &Template, sent: Sent) {
+        let Some(past) = self.stream.templates.past(id) else {
+            return;
+        };
+        if self.stream.held.is_empty() || past.template.fields() == template.fields() {
+            return;
+        }
+        let until = past.until;
+        let is_lost = |set: &HeldSet| {
+            let held = Sent::of(&set.header);
+            set.template == id && held.is_before(sent) && !held.is_before(until)
+        };
+        let mut lost = Vec::new();
+        self.stream.held.take_if(is_lost, &mut lost);
+        for set in lost {
+            self.totals.held_bytes = self.totals.held_bytes.saturating_sub(cache::footprint(&set));
+            self.counters.sets_given_up = self.counters.sets_given_up.wrapping_add(1);
+        }
+    }
+
     /// RFC 7011 §8.1: a template without fields takes an id back; the id of a template set takes back all of its kind.
     fn withdraw(&mut self, id: TemplateId, set_id: u16) {
+        let sent = Sent::of(&self.header);
         if id.0 == set_id {
             let before = self.stream.templates.bytes();
-            let removed = self.stream.templates.remove_kind(set_id == ipfix::OPTIONS_TEMPLATES);
+            let removed = self
+                .stream
+                .templates
+                .remove_kind(set_id == ipfix::OPTIONS_TEMPLATES, sent);
             let freed = before.saturating_sub(self.stream.templates.bytes());
             self.totals.template_bytes = self.totals.template_bytes.saturating_sub(freed);
             let count = u64::try_from(removed.len()).unwrap_or(u64::MAX);
             self.counters.templates_withdrawn = self.counters.templates_withdrawn.wrapping_add(count);
+            for template in &removed {
+                self.retire(template, sent);
+            }
             self.changes.extend(removed.into_iter().map(TemplateChange::Withdrawn));
             return;
         }
-        let change = match self.forget(id) {
+        let is_late = self.ended(id, sent).is_some();
+        let old = if is_late { None } else { self.forget(id) };
+        let change = match old {
             Some(old) => {
+                self.retire(&old, sent);
                 self.counters.templates_withdrawn = self.counters.templates_withdrawn.wrapping_add(1);
                 TemplateChange::Withdrawn(old)
             }

@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::header::{Header, Version};
 use crate::limits::Limits;
 use crate::message::{DataPart, HeldSet, Part, TemplateChange};
+use crate::order::Sent;
 use crate::record::Record;
 use crate::sampling::Sampling;
 use crate::sequence::{Arrival, Content, Gap, Sequencing};
@@ -141,6 +142,11 @@ impl Walk<'_> {
                 }
                 return;
             }
+            // A set that goes on behind the message's length is whole in the datagram: the length is what is wrong.
+            if stated > rest.len() && at.saturating_add(stated) <= self.datagram.len() {
+                end = self.datagram.len();
+            }
+            let rest = self.datagram.get(at..end).unwrap_or_default();
             let found = stated.min(rest.len());
             let set_end = at.saturating_add(found);
             self.set(id, at.saturating_add(wire::SET_HEADER), set_end);
@@ -214,6 +220,10 @@ impl Walk<'_> {
             self.forget(id);
             self.counters.templates_expired = self.counters.templates_expired.wrapping_add(1);
         }
+        if let Some(template) = self.past_template(id) {
+            let template = number_in(&mut self.used.templates, &template);
+            return self.data(template, None, self.header, start, end);
+        }
         match self.stream.templates.get_mut(id) {
             Some(entry) => {
                 if !self.duplicate {
@@ -236,6 +246,18 @@ impl Walk<'_> {
                 });
             }
         }
+    }
+
+    /// The template that an id had when the message was sent, if the network has brought that too late for it.
+    fn past_template(&self, id: TemplateId) -> Option<Arc<Template>> {
+        let templates = &self.stream.templates;
+        if templates.get(id).is_some_and(|entry| !entry.has_past) {
+            return None;
+        }
+        let past = templates.past(id)?;
+        Sent::of(&self.header)
+            .is_before(past.until)
+            .then(|| Arc::clone(&past.template))
     }
 
     /// Finds the records of a set.
