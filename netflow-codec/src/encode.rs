@@ -172,7 +172,7 @@ impl<'b> MessageWriter<'b> {
             self.template(template)?;
             self.count = self.count.saturating_add(1);
         }
-        self.end_set(set)
+        self.end_set(set, TEMPLATE_HEAD)
     }
 
     /// Takes a template back (RFC 7011 §8.1).
@@ -187,7 +187,7 @@ impl<'b> MessageWriter<'b> {
         let set = self.start_set(self.template_set_id(kind)?);
         self.buffer.extend_from_slice(&template.0.to_be_bytes());
         self.buffer.extend_from_slice(&[0; 2]);
-        self.end_set(set)
+        self.end_set(set, TEMPLATE_HEAD)
     }
 
     /// Begins a set of records.
@@ -293,15 +293,25 @@ impl<'b> MessageWriter<'b> {
         set
     }
 
-    /// Ends a set: pads it to a multiple of four, as both RFCs want, and writes its length.
-    fn end_set(&mut self, set: usize) -> Result<(), EncodeError> {
-        let length = self.buffer.len().saturating_sub(set).next_multiple_of(4);
+    /// Ends a set: pads it to a multiple of four, as both RFCs want, unless that would read as one more record of
+    /// `shortest` bytes (RFC 7011 §3.3.1), and writes its length.
+    fn end_set(&mut self, set: usize, shortest: usize) -> Result<(), EncodeError> {
+        let unpadded = self.buffer.len().saturating_sub(set);
+        let padded = unpadded.next_multiple_of(4);
+        let length = if padded.saturating_sub(unpadded) < shortest {
+            padded
+        } else {
+            unpadded
+        };
         self.buffer.resize(set.saturating_add(length), 0);
         let field = u16::try_from(length).map_err(|_| EncodeError::TooLong { length })?;
         patch(self.buffer, set.saturating_add(2), field);
         Ok(())
     }
 }
+
+/// Bytes of the shortest template: its id and number of fields.
+const TEMPLATE_HEAD: usize = 4;
 
 fn patch(buffer: &mut [u8], at: usize, value: u16) {
     if let Some(place) = buffer.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
@@ -409,7 +419,7 @@ impl DataSetWriter<'_, '_> {
     ///
     /// If it grew too long.
     pub fn finish(self) -> Result<(), EncodeError> {
-        self.message.end_set(self.set)
+        self.message.end_set(self.set, self.template.min_record_length())
     }
 }
 

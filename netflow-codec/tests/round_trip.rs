@@ -252,6 +252,31 @@ fn withdrawn_templates_are_unknown() {
 }
 
 #[test]
+fn padding_is_shorter_than_a_record() {
+    for (width, count, wanted) in [(1_u16, 5, 5), (2, 1, 2), (3, 2, 8), (3, 3, 9), (4, 1, 4), (5, 1, 8)] {
+        let fields = vec![FieldSpec::fixed(ElementId::iana(500), width)];
+        let template = Template::new(TemplateId(256), TemplateKind::Data, fields).unwrap();
+        let mut datagram = Vec::new();
+        let mut message = MessageWriter::new(&mut datagram, &header(Version::V9, 0, 0));
+        message.templates([&template]).unwrap();
+        let before = message.len();
+        let mut set = message.data_set(&template).unwrap();
+        for _ in 0..count {
+            set.record(&vec![7; usize::from(width)]).unwrap();
+        }
+        set.finish().unwrap();
+        assert_eq!(message.len() - before - 4, wanted, "{count} records of {width}");
+        message.finish().unwrap();
+        let mut decoder = Decoder::new(Limits::default());
+        let message = decoder.decode(&datagram, exporter(), 0).unwrap();
+        let Some(Ok(Set::Data(set))) = message.sets().last() else {
+            panic!("no records of {width}");
+        };
+        assert_eq!(set.len(), count, "records of {width}");
+    }
+}
+
+#[test]
 fn values_of_a_field_are_those_of_the_records_whatever_their_number_and_width() {
     for version in [Version::V5, Version::V9] {
         let widths: &[u16] = &[4, 1, 2, 8, 3, 16, 6];
