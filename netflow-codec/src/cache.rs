@@ -24,13 +24,13 @@ pub(crate) struct Entry {
     pub(crate) used_ms: i64,
     /// When the message was sent that told of it last.
     pub(crate) told: Sent,
-    /// Whether there may be a template that it has replaced.
-    pub(crate) has_past: bool,
 }
 
 /// A template that was replaced or taken back: records of it may still be under way.
 #[derive(Clone, Debug)]
 pub(crate) struct Past {
+    /// The template's, beside the others' for a fast search.
+    pub(crate) id: TemplateId,
     pub(crate) template: Arc<Template>,
     /// When the message was sent that ended it.
     pub(crate) until: Sent,
@@ -96,8 +96,7 @@ impl TemplateCache {
 
     /// Keeps a template that is valid no more.
     pub(crate) fn retire(&mut self, past: Past) {
-        let id = past.template.id();
-        let same = self.past.iter().position(|other| other.template.id() == id);
+        let same = self.past.iter().position(|other| other.id == past.id);
         if let Some(place) = same.or_else(|| (self.past.len() >= PAST_TEMPLATES).then_some(0)) {
             let gone = self.past.remove(place);
             self.bytes = self.bytes.saturating_sub(gone.footprint());
@@ -108,7 +107,7 @@ impl TemplateCache {
 
     /// The template that an id had before.
     pub(crate) fn past(&self, id: TemplateId) -> Option<&Past> {
-        self.past.iter().find(|past| past.template.id() == id)
+        self.past.iter().find(|past| past.id == id)
     }
 
     /// Removes all templates of one kind, of flows or of options, that were not told of after a message was sent.

@@ -75,7 +75,6 @@ impl TemplateSnapshot {
             refreshed_ms: self.refreshed_ms,
             used_ms: i64::MIN,
             told: Sent::default(),
-            has_past: false,
         })
     }
 }

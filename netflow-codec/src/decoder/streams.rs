@@ -61,7 +61,6 @@ impl Decoder {
             // The other stream counts by itself.
             let entry = Entry {
                 told: Sent::default(),
-                has_past: false,
                 ..entry
             };
             self.changes.push(TemplateChange::Adopted(Arc::clone(&entry.template)));

@@ -88,9 +88,6 @@ impl Walk<'_> {
         };
         if let Some(until) = self.ended(id, sent) {
             self.retire(&template, until);
-            if let Some(entry) = self.stream.templates.get_mut(id) {
-                entry.has_past = true;
-            }
             return self.changes.push(TemplateChange::Past(template));
         }
         let entry = Entry {
@@ -100,7 +97,6 @@ impl Walk<'_> {
             refreshed_ms: now_ms,
             used_ms: i64::MIN,
             told: sent,
-            has_past: self.stream.templates.get(id).is_some() || self.stream.templates.past(id).is_some(),
         };
         self.give_up_past(id, &template, sent);
         let old = self.forget(id);
@@ -138,6 +134,7 @@ impl Walk<'_> {
     /// Keeps a template that has ended, if there is room for it.
     fn retire(&mut self, template: &Arc<Template>, until: Sent) {
         let past = Past {
+            id: template.id(),
             template: Arc::clone(template),
             until,
         };

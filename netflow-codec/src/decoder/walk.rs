@@ -250,11 +250,7 @@ impl Walk<'_> {
 
     /// The template that an id had when the message was sent, if the network has brought that too late for it.
     fn past_template(&self, id: TemplateId) -> Option<Arc<Template>> {
-        let templates = &self.stream.templates;
-        if templates.get(id).is_some_and(|entry| !entry.has_past) {
-            return None;
-        }
-        let past = templates.past(id)?;
+        let past = self.stream.templates.past(id)?;
         Sent::of(&self.header)
             .is_before(past.until)
             .then(|| Arc::clone(&past.template))
