@@ -105,6 +105,10 @@ impl TemplateCache {
         self.past.push(past);
     }
 
+    pub(crate) fn has_past(&self) -> bool {
+        !self.past.is_empty()
+    }
+
     /// The template that an id had before.
     pub(crate) fn past(&self, id: TemplateId) -> Option<&Past> {
         self.past.iter().find(|past| past.id == id)

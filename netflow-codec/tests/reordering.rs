@@ -90,6 +90,17 @@ fn a_template_that_comes_after_its_successor_does_not_replace_it() {
 }
 
 #[test]
+fn a_set_that_is_shorter_than_a_record_waits_for_its_template() {
+    let mut decoder = Decoder::new(Limits::default());
+    told(&mut decoder, &v9(0, NOW, &template(0, 256, &[(1, 8), (2, 8)])));
+    assert_eq!(told(&mut decoder, &v9(2, NOW, &set(256, &RECORD))), ["no template"]);
+    let other = template(0, 256, &PACKETS_AND_OCTETS);
+    assert_eq!(told(&mut decoder, &v9(1, NOW, &other)), ["replaced", BY_BOTH]);
+    // Zeros, and less than four bytes, are padding.
+    assert_eq!(told(&mut decoder, &v9(3, NOW, &set(256, &[0; 3]))), [""; 0]);
+}
+
+#[test]
 fn an_exporter_that_starts_anew_replaces_its_templates() {
     for seconds in [NOW + 1, NOW + 60, 0] {
         let mut decoder = Decoder::new(Limits::default());

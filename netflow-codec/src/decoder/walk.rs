@@ -123,7 +123,7 @@ impl Walk<'_> {
         }
         let mut at = start;
         while at < end {
-            let rest = self.datagram.get(at..end).unwrap_or_default();
+            let mut rest = self.datagram.get(at..end).unwrap_or_default();
             let Ok((_, (id, length))) = wire::set_header(rest) else {
                 if rest.iter().any(|byte| *byte != 0) {
                     self.fail(Error::TrailingBytes {
@@ -145,8 +145,8 @@ impl Walk<'_> {
             // A set that goes on behind the message's length is whole in the datagram: the length is what is wrong.
             if stated > rest.len() && at.saturating_add(stated) <= self.datagram.len() {
                 end = self.datagram.len();
+                rest = self.datagram.get(at..end).unwrap_or_default();
             }
-            let rest = self.datagram.get(at..end).unwrap_or_default();
             let found = stated.min(rest.len());
             let set_end = at.saturating_add(found);
             self.set(id, at.saturating_add(wire::SET_HEADER), set_end);
@@ -220,8 +220,9 @@ impl Walk<'_> {
             self.forget(id);
             self.counters.templates_expired = self.counters.templates_expired.wrapping_add(1);
         }
-        if let Some(template) = self.past_template(id) {
-            let template = number_in(&mut self.used.templates, &template);
+        if self.stream.templates.has_past()
+            && let Some(template) = self.past_template(id)
+        {
             return self.data(template, None, self.header, start, end);
         }
         match self.stream.templates.get_mut(id) {
@@ -232,28 +233,34 @@ impl Walk<'_> {
                 let template = number_in(&mut self.used.templates, &entry.template);
                 self.data(template, None, self.header, start, end);
             }
-            None => {
-                self.content.uncounted = true;
-                let held = !self.duplicate && {
-                    self.counters.sets_without_template = self.counters.sets_without_template.wrapping_add(1);
-                    self.hold(id, start, end)
-                };
-                self.parts.push(Part::Unknown {
-                    template: id,
-                    start,
-                    end,
-                    held,
-                });
-            }
+            None => self.unknown_set(id, start, end),
         }
     }
 
-    /// The template that an id had when the message was sent, if the network has brought that too late for it.
-    fn past_template(&self, id: TemplateId) -> Option<Arc<Template>> {
+    /// A set whose template is not known.
+    #[cold]
+    fn unknown_set(&mut self, id: TemplateId, start: usize, end: usize) {
+        self.content.uncounted = true;
+        let held = !self.duplicate && {
+            self.counters.sets_without_template = self.counters.sets_without_template.wrapping_add(1);
+            self.hold(id, start, end)
+        };
+        self.parts.push(Part::Unknown {
+            template: id,
+            start,
+            end,
+            held,
+        });
+    }
+
+    /// The number of the template that an id had when the message was sent, if the network has brought that too late for
+    /// it.
+    #[cold]
+    fn past_template(&mut self, id: TemplateId) -> Option<usize> {
         let past = self.stream.templates.past(id)?;
         Sent::of(&self.header)
             .is_before(past.until)
-            .then(|| Arc::clone(&past.template))
+            .then(|| number_in(&mut self.used.templates, &past.template))
     }
 
     /// Finds the records of a set.
@@ -289,6 +296,9 @@ impl Walk<'_> {
         let records_end = start.saturating_add(full.saturating_sub(rest.len()));
         if count > 0 {
             self.push_data(number, held, header, start, records_end, count);
+        } else if held.is_none() && !cut_short && rest.len() >= 4 && rest.iter().any(|byte| *byte != 0) {
+            // Not one record, and no padding: the template is another, which is still under way.
+            return self.unknown_set(id, start, end);
         }
         if cut_short {
             self.content.uncounted |= held.is_none();
