@@ -402,6 +402,9 @@ fn stream_keys(select: &SelectPlan, stream: &StreamPlan) -> Keys {
         if !by_time(stream.window.as_ref()) {
             return one_worker("its window counts rows of all keys");
         }
+        if matching.interval_ms.is_some() {
+            return one_worker("the intervals of all keys share a timer");
+        }
         if select.output.is_some() || !select.order_by.is_empty() || select.limit.is_some() || select.offset > 0 {
             return one_worker("its matches of all keys are gathered");
         }

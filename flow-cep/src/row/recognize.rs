@@ -1,8 +1,9 @@
 //! `match_recognize`: a regular expression over the rows of a stream.
 //!
-//! The pattern becomes a small program; a partial match stands before an instruction, each row carries it to those that the
-//! row satisfies. Alternatives are tried in order of preference, greedy repetition first.
+//! The pattern becomes places, one for each variable that it names; a partial match stands at one, each row carries it to those
+//! after it that the row satisfies. Which of several matches is given depends on the order of the places, and that is Esper's.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -20,24 +21,28 @@ use crate::value::Value;
 /// Copies of a repeated part that are written out at most.
 const MAX_COPIES: u32 = 1_000;
 
+/// A variable at one place of the pattern.
 #[derive(Debug)]
-enum Instruction {
-    /// A row of this variable.
-    Variable(usize),
-    /// The first if possible, else the second.
-    Either(usize, usize),
-    /// On from there.
-    Jump(usize),
+struct Place {
+    variable: usize,
+    /// Its number among the places whose rows a greedy quantifier counts.
+    counted: Option<usize>,
+    /// The places that may come next, in the order in which Esper goes on to them.
+    next: Vec<usize>,
+    /// Whether the match may end here.
+    ends: bool,
 }
 
-/// The program of a `match_recognize`.
+/// A `match_recognize` made ready to run.
 #[derive(Debug)]
 pub(crate) struct Recognizer {
     plan: MatchPlan,
-    program: Vec<Instruction>,
+    places: Vec<Place>,
+    /// The places where a match may begin.
+    starts: Vec<usize>,
+    /// How many places are counted.
+    counted: usize,
     aggregates: Vec<Aggregate>,
-    /// From each place: the variables that may follow, in order of preference, and whether the match may end.
-    reach: Vec<(Vec<usize>, bool)>,
     /// Whether rows leave the window before the match.
     rows_leave: bool,
 }
@@ -49,8 +54,11 @@ type Rows = Vec<(usize, EventRef)>;
 struct Partial {
     begin: u64,
     begin_ms: i64,
-    place: usize,
+    /// The last row's.
+    place: Option<usize>,
     rows: Rows,
+    /// How many rows each counted place has.
+    counts: Vec<u32>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -59,6 +67,8 @@ struct Match {
     end: u64,
     begin_ms: i64,
     rows: Rows,
+    /// How many rows each counted place has.
+    counts: Vec<u32>,
     /// Whether the pattern has nothing more to match.
     complete: bool,
 }
@@ -67,8 +77,79 @@ struct Match {
 struct PartitionState {
     partial: Vec<Partial>,
     recent: VecDeque<EventRef>,
-    /// Matches that wait for the end of their interval.
-    waiting: Vec<Match>,
+}
+
+/// Matches that wait for the end of their interval, with their partitions, by when they began.
+///
+/// There is one timer. It is set for the first match that waits when that is put in, not when one is taken out: it may go off
+/// with nothing to give, which is delivered as such.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Schedule {
+    waiting: BTreeMap<i64, Vec<(Value, Match)>>,
+    due: Option<i64>,
+}
+
+impl Schedule {
+    fn put(&mut self, interval_ms: i64, key: Value, found: Match) {
+        let begin_ms = found.begin_ms;
+        if self
+            .waiting
+            .first_key_value()
+            .is_none_or(|(first, _)| *first > begin_ms)
+        {
+            self.due = Some(begin_ms + interval_ms);
+        }
+        self.waiting.entry(begin_ms).or_default().push((key, found));
+    }
+
+    /// Takes out what of one beginning does not stay.
+    fn take_out(&mut self, begin_ms: i64, mut goes: impl FnMut(&Value, &Match) -> bool) -> Vec<Match> {
+        let Some(waiting) = self.waiting.get_mut(&begin_ms) else {
+            return Vec::new();
+        };
+        let gone = waiting.extract_if(.., |(key, found)| goes(key, found));
+        let gone = gone.map(|(_, found)| found).collect();
+        if waiting.is_empty() {
+            self.waiting.remove(&begin_ms);
+            if self.waiting.is_empty() {
+                self.due = None;
+            }
+        }
+        gone
+    }
+
+    /// What has waited long enough.
+    fn fire(&mut self, interval_ms: i64, now_ms: i64) -> Vec<(Value, Match)> {
+        let mut found = Vec::new();
+        while let Some(first) = self.waiting.first_entry()
+            && *first.key() <= now_ms - interval_ms
+        {
+            found.extend(first.remove());
+        }
+        self.due = self
+            .waiting
+            .first_key_value()
+            .map(|(begin_ms, _)| begin_ms + interval_ms);
+        found
+    }
+
+    /// Drops the matches that hold one of these rows.
+    fn forget(&mut self, gone: &HashSet<u64>) {
+        let oldest = self.waiting.values().flatten().next();
+        let oldest = oldest
+            .and_then(|(_, found)| found.rows.first())
+            .map(|(_, event)| event.id);
+        if oldest.is_none_or(|oldest| gone.iter().all(|id| *id < oldest)) {
+            return;
+        }
+        for waiting in self.waiting.values_mut() {
+            waiting.retain(|(_, found)| found.rows.iter().all(|(_, event)| !gone.contains(&event.id)));
+        }
+        self.waiting.retain(|_, waiting| !waiting.is_empty());
+        if self.waiting.is_empty() {
+            self.due = None;
+        }
+    }
 }
 
 /// What a `match_recognize` remembers.
@@ -78,8 +159,7 @@ pub(crate) struct RecognizerState {
     /// The rows of the window that met a condition of the pattern, by number.
     matched: BTreeSet<u64>,
     sequence: u64,
-    /// When intervals end, and of which partitions.
-    due: BTreeMap<i64, Vec<Value>>,
+    schedule: Schedule,
     results: u64,
     refused: u64,
 }
@@ -87,110 +167,178 @@ pub(crate) struct RecognizerState {
 impl Recognizer {
     /// Makes the program of a plan.
     pub(crate) fn new(plan: &MatchPlan, window: Option<&WindowPlan>) -> Self {
-        let mut program = Vec::new();
-        emit(&plan.pattern, &mut program);
-        let reach = (0..=program.len()).map(|place| reach(&program, place)).collect();
+        let mut places = Vec::new();
+        let strand = strand_of(&plan.pattern, &mut places);
+        for end in strand.ends {
+            places[end].ends = true;
+        }
         Self {
             plan: plan.clone(),
             aggregates: plan.aggregates.iter().map(|(_, aggregate)| aggregate.clone()).collect(),
-            program,
-            reach,
+            starts: strand.starts,
+            counted: places.iter().filter(|place| place.counted.is_some()).count(),
+            places,
             rows_leave: !matches!(window, None | Some(WindowPlan::KeepAll)),
         }
     }
+
+    /// The places that may come after one, or first.
+    fn after(&self, place: Option<usize>) -> &[usize] {
+        match place {
+            Some(place) => &self.places[place].next,
+            None => &self.starts,
+        }
+    }
 }
 
-fn emit(pattern: &RowPatternPlan, program: &mut Vec<Instruction>) {
+/// A part of the pattern made into places.
+struct Strand {
+    starts: Vec<usize>,
+    ends: Vec<usize>,
+    /// Whether it may be left out.
+    optional: bool,
+}
+
+/// A part of the pattern with its quantifier.
+struct Piece<'p> {
+    pattern: &'p RowPatternPlan,
+    many: bool,
+    optional: bool,
+    greedy: bool,
+}
+
+/// What a part of a concatenation is made of: a repetition with bounds is written out.
+fn pieces<'p>(pattern: &'p RowPatternPlan, into: &mut Vec<Piece<'p>>) {
+    let RowPatternPlan::Repeat {
+        inner,
+        min,
+        max,
+        greedy,
+    } = pattern
+    else {
+        into.push(Piece {
+            pattern,
+            many: false,
+            optional: false,
+            greedy: false,
+        });
+        return;
+    };
+    let piece = |many, optional| Piece {
+        pattern: inner,
+        many,
+        optional,
+        greedy: *greedy && optional,
+    };
+    match (min, max) {
+        (1, None) => into.push(piece(true, false)),
+        (min, None) => {
+            into.extend((0..(*min).min(MAX_COPIES)).map(|_| piece(false, false)));
+            into.push(piece(true, true));
+        }
+        (min, Some(max)) => {
+            into.extend((0..(*min).min(MAX_COPIES)).map(|_| piece(false, false)));
+            into.extend((*min..(*max).min(MAX_COPIES)).map(|_| piece(false, true)));
+        }
+    }
+}
+
+/// Makes the places of a pattern, in the order in which Esper links its states.
+fn strand_of(pattern: &RowPatternPlan, places: &mut Vec<Place>) -> Strand {
     match pattern {
-        RowPatternPlan::Variable(variable) => program.push(Instruction::Variable(*variable)),
-        RowPatternPlan::Concat(parts) => {
-            for part in parts {
-                emit(part, program);
+        RowPatternPlan::Variable(variable) => {
+            places.push(Place {
+                variable: *variable,
+                counted: None,
+                next: Vec::new(),
+                ends: false,
+            });
+            let place = places.len() - 1;
+            Strand {
+                starts: vec![place],
+                ends: vec![place],
+                optional: false,
             }
         }
         RowPatternPlan::Alternation(parts) => {
-            let mut jumps = Vec::new();
-            for (at, part) in parts.iter().enumerate() {
-                if at + 1 == parts.len() {
-                    emit(part, program);
-                } else {
-                    let split = program.len();
-                    program.push(Instruction::Either(split + 1, 0));
-                    emit(part, program);
-                    jumps.push(program.len());
-                    program.push(Instruction::Jump(0));
-                    let next = program.len();
-                    program[split] = Instruction::Either(split + 1, next);
-                }
-            }
-            let end = program.len();
-            for jump in jumps {
-                program[jump] = Instruction::Jump(end);
-            }
-        }
-        RowPatternPlan::Repeat {
-            inner,
-            min,
-            max,
-            greedy,
-        } => {
-            let choose = |first: usize, second: usize| {
-                if *greedy {
-                    Instruction::Either(first, second)
-                } else {
-                    Instruction::Either(second, first)
-                }
+            let mut all = Strand {
+                starts: Vec::new(),
+                ends: Vec::new(),
+                optional: false,
             };
-            for _ in 0..(*min).min(MAX_COPIES) {
-                emit(inner, program);
+            for part in parts {
+                let strand = strand_of(part, places);
+                all.starts.extend(strand.starts);
+                all.ends.extend(strand.ends);
+                all.optional |= strand.optional;
             }
-            match max {
-                None => {
-                    let split = program.len();
-                    program.push(Instruction::Jump(0));
-                    emit(inner, program);
-                    program.push(Instruction::Jump(split));
-                    let end = program.len();
-                    program[split] = choose(split + 1, end);
-                }
-                Some(max) => {
-                    let mut splits = Vec::new();
-                    for _ in *min..(*max).min(MAX_COPIES) {
-                        splits.push(program.len());
-                        program.push(Instruction::Jump(0));
-                        emit(inner, program);
-                    }
-                    let end = program.len();
-                    for split in splits {
-                        program[split] = choose(split + 1, end);
-                    }
-                }
+            all
+        }
+        RowPatternPlan::Concat(parts) => {
+            let mut list = Vec::new();
+            for part in parts {
+                pieces(part, &mut list);
             }
+            linked(&list, places)
+        }
+        RowPatternPlan::Repeat { .. } => {
+            let mut list = Vec::new();
+            pieces(pattern, &mut list);
+            linked(&list, places)
         }
     }
 }
 
-/// The variables that can be reached from a place, in order of preference.
-fn reach(program: &[Instruction], place: usize) -> (Vec<usize>, bool) {
-    let mut variables = Vec::new();
-    let mut ends = false;
-    let mut seen = HashSet::new();
-    let mut stack = vec![place];
-    while let Some(place) = stack.pop() {
-        if !seen.insert(place) {
-            continue;
+/// Makes the places of parts that follow each other.
+fn linked(list: &[Piece<'_>], places: &mut Vec<Place>) -> Strand {
+    let mut strands: Vec<Strand> = Vec::with_capacity(list.len());
+    for piece in list {
+        let mut strand = strand_of(piece.pattern, places);
+        if piece.many {
+            for end in &strand.ends {
+                for start in &strand.starts {
+                    if !places[*end].next.contains(start) {
+                        places[*end].next.push(*start);
+                    }
+                }
+            }
         }
-        match program.get(place) {
-            None => ends = true,
-            Some(Instruction::Variable(_)) => variables.push(place),
-            Some(Instruction::Jump(to)) => stack.push(*to),
-            Some(Instruction::Either(first, second)) => {
-                stack.push(*second);
-                stack.push(*first);
+        if piece.greedy
+            && matches!(piece.pattern, RowPatternPlan::Variable(_))
+            && let [place] = strand.starts.as_slice()
+        {
+            let number = places.iter().filter(|place| place.counted.is_some()).count();
+            places[*place].counted = Some(number);
+        }
+        strand.optional |= piece.optional;
+        strands.push(strand);
+    }
+    for at in (1..strands.len()).rev() {
+        for before in (0..at).rev() {
+            for end in &strands[before].ends {
+                places[*end].next.extend(&strands[at].starts);
+            }
+            if !strands[before].optional {
+                break;
             }
         }
     }
-    (variables, ends)
+    let optional = strands.iter().all(|strand| strand.optional);
+    let reached = |strands: &mut dyn Iterator<Item = &Strand>, of: fn(&Strand) -> &[usize]| {
+        let mut all = Vec::new();
+        for strand in strands {
+            all.extend(of(strand));
+            if !strand.optional {
+                break;
+            }
+        }
+        all
+    };
+    Strand {
+        starts: reached(&mut strands.iter(), |strand| &strand.starts),
+        ends: reached(&mut strands.iter().rev(), |strand| &strand.ends),
+        optional,
+    }
 }
 
 /// The rows of a match by variable.
@@ -260,14 +408,14 @@ impl Scope for MatchScope<'_> {
 
 impl PartitionState {
     fn is_empty(&self) -> bool {
-        self.partial.is_empty() && self.recent.is_empty() && self.waiting.is_empty()
+        self.partial.is_empty() && self.recent.is_empty()
     }
 }
 
 impl RecognizerState {
     /// When an interval ends.
     pub(crate) fn due(&self) -> Option<i64> {
-        self.due.first_key_value().map(|(due, _)| *due)
+        self.schedule.due
     }
 
     /// Partial matches refused since the last call.
@@ -328,9 +476,9 @@ impl RecognizerState {
             if let Some(partition) = self.partitions.get_mut(&key) {
                 let without = |rows: &Rows, of: &HashSet<u64>| rows.iter().all(|(_, event)| !of.contains(&event.id));
                 partition.partial.retain(|partial| without(&partial.rows, &dropped));
-                partition.waiting.retain(|found| without(&found.rows, &gone));
             }
         }
+        self.schedule.forget(&gone);
     }
 
     fn step(
@@ -350,65 +498,59 @@ impl RecognizerState {
         let fresh = Partial {
             begin: sequence,
             begin_ms: env.now_ms,
-            place: 0,
+            place: None,
             rows: Vec::new(),
+            counts: vec![0; recognizer.counted],
         };
-        for partial in state.partial.drain(..).chain(std::iter::once(fresh)) {
-            for place in &recognizer.reach[partial.place].0 {
-                let Some(Instruction::Variable(variable)) = recognizer.program.get(*place) else {
-                    continue;
-                };
+        let mut terminated: Vec<(u64, i64, Rows)> = Vec::new();
+        for partial in state.partial.iter().chain(std::iter::once(&fresh)) {
+            for at in recognizer.after(partial.place) {
+                let place = &recognizer.places[*at];
                 let mut rows = partial.rows.clone();
-                rows.push((*variable, event.clone()));
-                let matches = plan
-                    .define
-                    .get(*variable)
-                    .and_then(Option::as_ref)
-                    .is_none_or(|condition| {
-                        let row = Row::Parts(0, parts(recognizer, &rows));
-                        let scope = MatchScope {
-                            rows: RowScope::of(env, &row),
-                            recent: &state.recent,
-                        };
-                        condition.eval(&scope).is_true()
-                    });
+                rows.push((place.variable, event.clone()));
+                let condition = plan.define.get(place.variable).and_then(Option::as_ref);
+                let matches = condition.is_none_or(|condition| {
+                    let row = Row::Parts(0, parts(recognizer, &rows));
+                    let scope = MatchScope {
+                        rows: RowScope::of(env, &row),
+                        recent: &state.recent,
+                    };
+                    condition.eval(&scope).is_true()
+                });
                 if !matches {
+                    if plan.or_terminated && place.ends && partial.place.is_some() {
+                        terminated.push((partial.begin, partial.begin_ms, partial.rows.clone()));
+                    }
                     continue;
                 }
                 if recognizer.rows_leave {
                     self.matched.insert(event.id);
                 }
-                let (following, ends) = &recognizer.reach[place + 1];
-                if *ends {
+                let mut counts = partial.counts.clone();
+                if let Some(count) = place.counted.and_then(|counted| counts.get_mut(counted)) {
+                    *count += 1;
+                }
+                if place.ends {
                     found.push(Match {
                         begin: partial.begin,
                         end: sequence,
                         begin_ms: partial.begin_ms,
                         rows: rows.clone(),
-                        complete: following.is_empty(),
+                        counts: counts.clone(),
+                        complete: place.next.is_empty(),
                     });
                 }
-                if !following.is_empty() {
+                if !place.next.is_empty() {
                     if next.len() >= max_partial {
                         self.refused += 1;
                     } else {
-                        if let (true, Some(interval)) = (partial.rows.is_empty(), plan.interval_ms) {
-                            let keys = self.due.entry(partial.begin_ms + interval).or_default();
-                            if keys.last() != Some(&key) {
-                                keys.push(key.clone());
-                            }
-                        }
                         next.push(Partial {
                             begin: partial.begin,
                             begin_ms: partial.begin_ms,
-                            place: place + 1,
+                            place: Some(*at),
                             rows,
+                            counts,
                         });
-                    }
-                } else if let (true, Some(interval)) = (partial.rows.is_empty() && *ends, plan.interval_ms) {
-                    let keys = self.due.entry(partial.begin_ms + interval).or_default();
-                    if keys.last() != Some(&key) {
-                        keys.push(key.clone());
                     }
                 }
             }
@@ -419,17 +561,30 @@ impl RecognizerState {
             state.recent.pop_front();
         }
         if let Some(interval) = plan.interval_ms {
-            // A match that goes on beyond its interval, or cannot go on, is given at once.
-            let live: HashSet<u64> = state.partial.iter().map(|partial| partial.begin).collect();
-            let over = |found: &Match| {
-                found.complete
-                    || found.begin_ms + interval <= env.now_ms
-                    || (plan.or_terminated && !live.contains(&found.begin))
-            };
-            state.waiting.append(&mut found);
-            let (now, waiting) = state.waiting.drain(..).partition(over);
-            (found, state.waiting) = (now, waiting);
-            longest_first(&mut found);
+            if !plan.all_matches {
+                found = ranked(found, plan.skip);
+            }
+            // Esper delivers at once what comes to its end in the later half of the interval, unless a match that began at
+            // that time waits already.
+            let mut now = Vec::new();
+            for found in found {
+                let passed_ms = env.now_ms - found.begin_ms;
+                let waits = !(plan.or_terminated && found.complete)
+                    && (self.schedule.waiting.contains_key(&found.begin_ms) || passed_ms < interval - passed_ms);
+                if waits {
+                    self.schedule.put(interval, key.clone(), found);
+                } else {
+                    now.push(found);
+                }
+            }
+            // What is over with a row that it cannot take gives what it had come to.
+            for (begin, begin_ms, rows) in terminated {
+                let goes = |of: &Value, found: &Match| {
+                    found.begin == begin && *of == key && came_from(recognizer, &found.rows, &rows)
+                };
+                now.extend(self.schedule.take_out(begin_ms, goes));
+            }
+            found = now;
         }
         if !state.is_empty() {
             self.partitions.insert(key, state);
@@ -450,9 +605,10 @@ impl RecognizerState {
             return;
         }
         let plan = &recognizer.plan;
-        found.sort_by_key(|found| found.begin);
-        if !plan.all_matches {
-            found.dedup_by_key(|found| found.begin);
+        if plan.all_matches {
+            found.sort_by_key(|found| found.begin);
+        } else {
+            found = ranked(found, plan.skip);
         }
         match plan.skip {
             MatchSkip::PastLastRow => {
@@ -467,7 +623,6 @@ impl RecognizerState {
                 if plan.interval_ms.is_none() {
                     state.partial.retain(|partial| partial.begin > past);
                 }
-                state.waiting.retain(|waiting| waiting.begin > past);
             }
             MatchSkip::ToNextRow => {
                 let last = found.last().map_or(0, |found| found.begin);
@@ -483,39 +638,71 @@ impl RecognizerState {
         }
     }
 
-    /// Intervals have ended.
-    pub(crate) fn fire(&mut self, recognizer: &Recognizer, env: Env<'_>) -> Vec<Row> {
-        let mut results = Vec::new();
-        let Some(interval) = recognizer.plan.interval_ms else {
-            return results;
-        };
-        let mut keys = indexmap::IndexSet::new();
-        while self.due().is_some_and(|due| due <= env.now_ms) {
-            keys.extend(self.due.pop_first().into_iter().flat_map(|(_, keys)| keys));
+    /// The interval's timer goes off: gives the matches that have waited for it, maybe none.
+    pub(crate) fn fire(&mut self, recognizer: &Recognizer, env: Env<'_>) -> Option<Vec<Row>> {
+        let interval = recognizer.plan.interval_ms?;
+        if self.schedule.due.is_none_or(|due| due > env.now_ms) {
+            return None;
         }
-        for key in keys {
-            let Some(state) = self.partitions.get_mut(&key) else {
-                continue;
-            };
-            let over = |begin_ms: i64| begin_ms + interval <= env.now_ms;
-            let (mut found, waiting) = state
-                .waiting
-                .drain(..)
-                .partition::<Vec<_>, _>(|found| over(found.begin_ms));
-            state.waiting = waiting;
-            longest_first(&mut found);
-            Self::report(recognizer, env, state, found, &mut self.results, &mut results);
-            if state.is_empty() {
-                self.partitions.swap_remove(&key);
+        let mut found: KeyMap<Value, Vec<Match>> = KeyMap::default();
+        for (key, one) in self.schedule.fire(interval, env.now_ms) {
+            found.entry(key).or_default().push(one);
+        }
+        let mut results = Vec::new();
+        for (key, found) in found {
+            let mut state = self.partitions.swap_remove(&key).unwrap_or_default();
+            Self::report(recognizer, env, &mut state, found, &mut self.results, &mut results);
+            if !state.is_empty() {
+                self.partitions.insert(key, state);
             }
         }
-        results
+        Some(results)
     }
 }
 
-/// Of the matches with one beginning the longest comes first.
-fn longest_first(found: &mut [Match]) {
-    found.sort_by_key(|found| (found.begin, std::cmp::Reverse(found.end)));
+/// Of the matches with one beginning the best, in the order of their beginnings, without those that it skips.
+///
+/// As in Esper, the longest come first, and each is replaced by one after it that has more rows at any counted place.
+fn ranked(mut found: Vec<Match>, skip: MatchSkip) -> Vec<Match> {
+    found.sort_by_key(|found| (found.begin, Reverse(found.end)));
+    let mut best: Vec<Match> = Vec::new();
+    for one in found {
+        match best.last_mut() {
+            Some(last) if last.begin == one.begin => {
+                if one.counts.iter().zip(&last.counts).any(|(one, last)| one > last) {
+                    *last = one;
+                }
+            }
+            _ => best.push(one),
+        }
+    }
+    if matches!(skip, MatchSkip::PastLastRow) {
+        let mut past = 0;
+        best.retain(|found| {
+            let keeps = found.begin > past;
+            if keeps {
+                past = found.end;
+            }
+            keeps
+        });
+    }
+    best
+}
+
+/// Whether a match can have come before rows that went on: those of a variable that repeats may be fewer.
+fn came_from(recognizer: &Recognizer, found: &Rows, rows: &Rows) -> bool {
+    recognizer.plan.variables.iter().enumerate().all(|(variable, of)| {
+        let ids = |rows: &Rows| -> Vec<u64> {
+            let own = rows.iter().filter(|(of, _)| *of == variable);
+            own.map(|(_, event)| event.id).collect()
+        };
+        let (found, rows) = (ids(found), ids(rows));
+        if of.many {
+            found.is_empty() || !rows.is_empty() && found.iter().zip(&rows).all(|(found, row)| found == row)
+        } else {
+            found == rows
+        }
+    })
 }
 
 fn key(recognizer: &Recognizer, env: Env<'_>, row: &Row) -> Value {
