@@ -87,6 +87,8 @@ struct State {
     node: NodeId,
     parent: Parent,
     tags: Tags,
+    /// Whether the tags are those of its parent, so that what is written into them holds for both.
+    shares: bool,
     kind: Kind,
 }
 
@@ -152,6 +154,9 @@ pub(crate) struct PatternState {
     timers: BTreeSet<(i64, StateId)>,
     started_true: bool,
     matches: Vec<Tags>,
+    /// Whether states share the tags that they began with, as they do unless they are read from a checkpoint.
+    #[serde(skip)]
+    shares: bool,
     /// States refused since the last report because the limit was reached.
     pub(crate) refused: u64,
 }
@@ -336,6 +341,9 @@ impl PatternState {
 
     /// An event arrives. `make` makes it an event of its own once a state wants it.
     pub(crate) fn event(&mut self, m: Matching<'_>, event_type: CatalogId, event: &EventRef) {
+        if !self.shares {
+            self.share_tags();
+        }
         // What ends matches comes before what completes them, then the older states before the newer.
         let mut wanted: Vec<(bool, StateId)> = Vec::new();
         for id in &m.pattern.filters {
@@ -398,7 +406,7 @@ impl PatternState {
         };
         let tags = match tag {
             Some(tag) => with_event(&state.tags, *tag, event),
-            None => state.tags.clone(),
+            None => state.tags.iter().cloned().collect(),
         };
         let parent = state.parent;
         // Under a repetition the filter goes on listening.
@@ -419,6 +427,9 @@ impl PatternState {
 
     /// Fires the timers due at this time.
     pub(crate) fn fire(&mut self, m: Matching<'_>) {
+        if !self.shares {
+            self.share_tags();
+        }
         let now = m.env.now_ms;
         let due: Vec<(i64, StateId)> = self.timers.range(..=(now, StateId::MAX)).copied().collect();
         for entry in due {
@@ -486,15 +497,20 @@ impl PatternState {
                 node,
                 parent,
                 tags,
+                shares: false,
                 kind,
             },
         );
         id
     }
 
-    /// Makes the state of a child; the caller notes it before beginning it.
+    /// Makes the state of a child that begins with the tags of its parent; the caller notes it before beginning it.
     fn make_child(&mut self, m: Matching<'_>, node: NodeId, parent: StateId, tags: &Tags) -> StateId {
-        self.make(m, node, Parent::State(parent), tags.clone())
+        let child = self.make(m, node, Parent::State(parent), tags.clone());
+        if let Some(state) = self.states.get_mut(&child) {
+            state.shares = true;
+        }
+        child
     }
 
     fn begin(&mut self, m: Matching<'_>, id: StateId) {
@@ -513,7 +529,14 @@ impl PatternState {
                     *indexed = Some(key);
                 }
             }
-            Node::Every(inner) | Node::EveryDistinct { inner, .. } => self.repeat(m, id, *inner, &tags, None),
+            Node::Every(inner) | Node::EveryDistinct { inner, .. } => {
+                // Esper starts the first child with the tags themselves and keeps a copy for those after it.
+                let copy: Tags = tags.iter().cloned().collect();
+                if let Some(state) = self.states.get_mut(&id) {
+                    state.tags = copy;
+                }
+                self.repeat(m, id, *inner, &tags, None);
+            }
             Node::FollowedBy(parts) => {
                 let Some(first) = parts.first() else { return };
                 let child = self.make_child(m, *first, id, &tags);
@@ -609,6 +632,13 @@ impl PatternState {
             return;
         };
         state.parent = Parent::State(id);
+        let tags = state.tags.clone();
+        if let Some(every) = self.states.get(&id) {
+            let shares = Arc::ptr_eq(&every.tags, &tags);
+            if let Some(state) = self.states.get_mut(&child) {
+                state.shares = shares;
+            }
+        }
         match self.kind(id) {
             Some(Kind::Every(children)) => children.push(child),
             Some(Kind::EveryDistinct(children)) => children.push((child, keys.unwrap_or_default())),
@@ -746,7 +776,7 @@ impl PatternState {
                         self.refused += 1;
                         return;
                     }
-                    let child = self.make_child(m, *next, id, &tags);
+                    let child = self.make(m, *next, Parent::State(id), tags);
                     if let Some(Kind::FollowedBy(children)) = self.kind(id) {
                         children.insert(child, at + 1);
                     }
@@ -873,11 +903,17 @@ impl PatternState {
                 },
             ) => {
                 if *until == Some(from) {
-                    let tags = consolidate(&tags, collected, events);
+                    let all = consolidate(&tags, collected, events);
                     if ended {
                         *until = None;
                     }
                     self.quit(m, id);
+                    // An end that has matched nothing of its own, as a timer, hands on what the repetition began with, and
+                    // in Esper the events collected are written into just that: what begins anew in its place has them too.
+                    if Arc::ptr_eq(&tags, &begun) {
+                        self.begin_with(own_parent, &begun, &all);
+                    }
+                    let tags = all;
                     self.become_true(m, own_parent, id, tags, true);
                 } else {
                     collect(&tags, collected, events);
@@ -890,6 +926,39 @@ impl PatternState {
             }
             _ => {}
         }
+    }
+
+    /// Lets the states above that began with the same tags have others.
+    fn begin_with(&mut self, mut parent: Parent, begun: &Tags, tags: &Tags) {
+        while let Parent::State(id) = parent
+            && let Some(state) = self.states.get_mut(&id)
+            && Arc::ptr_eq(&state.tags, begun)
+        {
+            state.tags = tags.clone();
+            parent = state.parent;
+        }
+    }
+
+    /// Lets states share the tags that they began with, which a restored state holds one by one.
+    fn share_tags(&mut self) {
+        // Parents are older than their children.
+        let mut ids: Vec<StateId> = self.states.keys().copied().collect();
+        ids.sort_unstable();
+        for id in ids {
+            let Some(Parent::State(parent)) = self
+                .states
+                .get(&id)
+                .filter(|state| state.shares)
+                .map(|state| state.parent)
+            else {
+                continue;
+            };
+            let above = self.states.get(&parent).map(|parent| parent.tags.clone());
+            if let (Some(above), Some(state)) = (above, self.states.get_mut(&id)) {
+                state.tags = above;
+            }
+        }
+        self.shares = true;
     }
 
     fn again(&mut self, m: Matching<'_>, id: StateId, inner: NodeId, tags: &Tags) {
@@ -991,12 +1060,8 @@ fn collect(tags: &Tags, collected: &[usize], events: &mut [Vec<EventRef>]) {
 fn consolidate(tags: &Tags, collected: &[usize], events: &[Vec<EventRef>]) -> Tags {
     let mut parts: Vec<Part> = tags.to_vec();
     for (tag, events) in collected.iter().zip(events) {
-        if let Some(part) = parts.get_mut(*tag) {
-            *part = if events.is_empty() {
-                Part::None
-            } else {
-                Part::Many(events.clone().into())
-            };
+        if let (Some(part), false) = (parts.get_mut(*tag), events.is_empty()) {
+            *part = Part::Many(events.clone().into());
         }
     }
     parts.into()
