@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{Expr, Node, Scope};
-use crate::plan::{SelectPlan, SourcePlan, StreamPlan};
+use crate::plan::{SelectPlan, SourcePlan, StreamPlan, WindowPlan};
 use crate::row::event::{Part, Row};
 use crate::row::index::{Index, key_in};
 use crate::row::scope::{Env, RowScope};
@@ -52,6 +52,24 @@ pub(crate) fn conjuncts<'e>(expr: &'e Expr, into: &mut Vec<&'e Expr>) {
         }
         _ => into.push(expr),
     }
+}
+
+/// The columns by which a stream's window holds one row each.
+fn unique_keys(stream: &StreamPlan) -> Option<Vec<usize>> {
+    let (Some(WindowPlan::Unique(keys) | WindowPlan::FirstUnique(keys)), SourcePlan::Events(_)) =
+        (&stream.window, &stream.source)
+    else {
+        return None;
+    };
+    let column = |key: &Expr| match key.node {
+        Node::Column { column, .. } => Some(column),
+        _ => None,
+    };
+    keys.iter().map(column).collect()
+}
+
+fn is_key(expr: &Expr, key: usize) -> bool {
+    matches!(expr.node, Node::Column { column, .. } if column == key)
 }
 
 impl JoinPlan {
@@ -102,10 +120,21 @@ impl JoinPlan {
                     (!required[*stream], !reachable, *stream)
                 });
                 let stream = candidates[0];
-                let lookups: Vec<_> = equalities
+                let mut lookups: Vec<_> = equalities
                     .iter()
                     .filter(|(own, _, others, _)| *own == stream && others.iter().all(|other| bound.contains(other)))
                     .collect();
+                // Esper looks rows of a unique window up by its keys alone, and looks at the other equalities only if there
+                // is a `where` to join them with.
+                let all_lookups = lookups.clone();
+                if (outer || plan.condition.is_none())
+                    && let Some(keys) = unique_keys(&plan.streams[stream])
+                    && keys
+                        .iter()
+                        .all(|key| lookups.iter().any(|(_, own, ..)| is_key(own, *key)))
+                {
+                    lookups.retain(|(_, own, ..)| keys.iter().any(|key| is_key(own, *key)));
+                }
                 let table = matches!(plan.streams[stream].source, SourcePlan::Table { .. });
                 let index = (!lookups.is_empty() && !table).then(|| {
                     let keys: Vec<Expr> = lookups.iter().map(|(_, own, ..)| (*own).clone()).collect();
@@ -129,7 +158,7 @@ impl JoinPlan {
                     .filter(|part| {
                         let streams = streams_of(part);
                         let looked_up = index.is_some()
-                            && lookups.iter().any(|(_, own, _, other)| match &part.node {
+                            && all_lookups.iter().any(|(_, own, _, other)| match &part.node {
                                 Node::Compare(BinaryOp::Equal, left, right) => {
                                     (**left == **own && **right == **other) || (**left == **other && **right == **own)
                                 }

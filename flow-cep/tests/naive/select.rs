@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::rc::Rc;
 
 use flow_cep::syntax::ast::{
-    Expr, ExprKind, FromItem, GroupItem, JoinKind, Select, SelectItem, Source, StreamSelector,
+    BinaryOp, Expr, ExprKind, FromItem, GroupItem, JoinKind, Select, SelectItem, Source, StreamSelector,
 };
 
 use super::expr::{Event, Names, Scope, Tuple, check, contains_aggregate, eval, path, plain_columns};
@@ -120,6 +120,14 @@ impl Plan {
             }
             _ => return Err("this join".to_owned()),
         };
+        // Of a unique window Esper's look-up may leave out equalities of `on`.
+        let unique = |stream: &Stream| matches!(stream.window, Kind::Unique(_) | Kind::FirstUnique(_));
+        let several = on
+            .as_ref()
+            .is_some_and(|on| matches!(on.kind, ExprKind::Binary(BinaryOp::And, ..)));
+        if several && streams.iter().any(unique) {
+            return Err("a join of a unique window by more than one equality".to_owned());
+        }
         let names = Names {
             columns: columns.clone(),
             streams: streams.iter().map(|stream| stream.names.streams[0].clone()).collect(),
