@@ -794,8 +794,14 @@ impl ResultState {
                     p.emit(Some(row), Some(&self.all), true, &mut result);
                 }
             }
-            ResultKind::RowPerGroup if p.bounded && (p.plan.limit.is_some() || !p.plan.order_by.is_empty()) => {
-                if let Some(ordered) = self.ordered_groups(p) {
+            ResultKind::RowPerGroup
+                if p.bounded
+                    && (p.plan.limit.is_some()
+                        || !p.plan.order_by.is_empty()
+                        || p.plan.condition.as_ref().is_some_and(varies)) =>
+            {
+                if let (Some(ordered), false) = (self.ordered_groups(p), p.plan.condition.as_ref().is_some_and(varies))
+                {
                     return ordered;
                 }
                 // Which groups are within the limit, and how those that are equal by the order stand, is a matter of
@@ -830,6 +836,26 @@ fn keep_last(last: &mut Vec<ResultRow>, mut rows: Vec<ResultRow>) {
         last.clear();
         last.push(row);
     }
+}
+
+/// Whether what an expression says of a row may change while the row stays: then the groups given are those of the rows that
+/// meet the condition now, also those that it kept from their groups before.
+fn varies(condition: &Expr) -> bool {
+    let mut varies = false;
+    visit(condition, &mut |expr| {
+        varies |= matches!(
+            expr.node,
+            Node::Now
+                | Node::Previous { .. }
+                | Node::Subquery(_)
+                | Node::Exists(_)
+                | Node::InSubquery { .. }
+                | Node::QuantifiedSubquery { .. }
+                | Node::TableColumn { .. }
+                | Node::Variable(_)
+        );
+    });
+    varies
 }
 
 /// Whether a condition holds for a row.
