@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::bind::{Binder, Result};
-use super::source::{filter, pattern};
+use super::source::{context_filter, pattern};
 use super::{Catalog, ContextKind, ContextPoint, HashFunction, ScopeStream};
 use crate::error::Fault;
 use crate::event_type::EventType;
@@ -16,7 +16,7 @@ pub(super) fn context_kind(catalog: &Catalog, syntax: &ContextSyntax) -> Result<
         ContextSyntax::Keyed { streams, end } => {
             let mut planned: Vec<(_, Vec<Expr>)> = Vec::new();
             for stream in streams {
-                let plan = filter(catalog, None, &stream.from, None, &[], None)?;
+                let plan = context_filter(catalog, &stream.from, &[])?;
                 let event_type = &catalog.event_types[plan.event_type];
                 let mut keys = Vec::new();
                 for key in &stream.keys {
@@ -83,7 +83,7 @@ pub(super) fn context_kind(catalog: &Catalog, syntax: &ContextSyntax) -> Result<
             let granularity = Binder::new(catalog, None, Vec::new()).count(granularity, "A granularity", 1)?;
             let mut planned = Vec::new();
             for stream in streams {
-                let plan = filter(catalog, None, &stream.from, None, &[], None)?;
+                let plan = context_filter(catalog, &stream.from, &[])?;
                 let function = match stream.function.name.to_ascii_lowercase().as_str() {
                     "consistent_hash_crc32" => HashFunction::Crc32,
                     "hash_code" => HashFunction::HashCode,
@@ -111,7 +111,7 @@ pub(super) fn context_kind(catalog: &Catalog, syntax: &ContextSyntax) -> Result<
             }
         }
         ContextSyntax::Category { categories, from } => {
-            let plan = filter(catalog, None, from, None, &[], None)?;
+            let plan = context_filter(catalog, from, &[])?;
             let mut binder = Binder::new(
                 catalog,
                 None,
@@ -164,7 +164,7 @@ fn point(
         PointSyntax::Filter { filter: syntax, alias } => {
             let tags = start.map(|start| start_scope(catalog, start)).unwrap_or_default();
             ContextPoint::Filter {
-                filter: filter(catalog, None, syntax, None, &tags, None)?,
+                filter: context_filter(catalog, syntax, &tags)?,
                 alias: alias.as_ref().map(|alias| alias.name.clone()),
             }
         }

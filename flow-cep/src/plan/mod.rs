@@ -560,6 +560,8 @@ pub struct NamedWindow {
     pub name: String,
     /// The type of its rows.
     pub event_type: Arc<EventType>,
+    /// The event type, of its name, of what is inserted into it: what a pattern that names it waits for.
+    pub inserts: CatalogId,
     /// Which rows it keeps.
     pub window: WindowPlan,
     /// The context it belongs to.

@@ -349,9 +349,11 @@ fn create_window(
             "say which rows it keeps: '#time(1 min)', '#keepall' ...".to_owned(),
         )));
     };
+    catalog.event_types.push(Arc::clone(&event_type));
     catalog.windows.push(NamedWindow {
         name: syntax.name.name.clone(),
         event_type,
+        inserts: catalog.event_types.len() - 1,
         window,
         context,
     });

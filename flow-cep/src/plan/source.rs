@@ -73,16 +73,21 @@ pub(super) fn resolve(catalog: &Catalog, name: &crate::syntax::ast::Ident) -> Re
     .with_hint(hint))
 }
 
-/// The type of an event, for a filter that must be on events.
-pub(super) fn resolve_events(catalog: &Catalog, name: &crate::syntax::ast::Ident) -> Result<CatalogId> {
+/// The type of an event, for a filter that must be on events; of a named window, what is inserted into it.
+fn resolve_events(catalog: &Catalog, name: &crate::syntax::ast::Ident) -> Result<CatalogId> {
     match resolve(catalog, name)? {
         Named::Events(event_type) => Ok(event_type),
-        Named::Window(_) | Named::Table(_) => Err(Fault::unsupported(
-            name.span,
-            format!("the named window or table '{name}' at this place"),
-            "name the event type that is inserted into it",
-        )),
+        Named::Window(window) => Ok(catalog.windows[window].inserts),
+        Named::Table(_) => Err(not_events(name)),
     }
+}
+
+fn not_events(name: &crate::syntax::ast::Ident) -> Box<Fault> {
+    Fault::unsupported(
+        name.span,
+        format!("the named window or table '{name}' at this place"),
+        "name the event type that is inserted into it",
+    )
 }
 
 /// The scope of a filter: the event under test and a pattern's tags.
@@ -129,6 +134,14 @@ fn conditions(
     }
     *subqueries = binder.subqueries;
     Ok(bound)
+}
+
+/// Plans a filter of a context, which is over events alone.
+pub(super) fn context_filter(catalog: &Catalog, syntax: &Filter, tags: &[ScopeStream]) -> Result<FilterPlan> {
+    match resolve(catalog, &syntax.name)? {
+        Named::Events(_) => filter(catalog, None, syntax, None, tags, None),
+        Named::Window(_) | Named::Table(_) => Err(not_events(&syntax.name)),
+    }
 }
 
 /// Plans a filter over events of a type; what refers to tags or a context is kept apart.

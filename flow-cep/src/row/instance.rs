@@ -324,6 +324,10 @@ impl Instance {
             refused_rows: 0,
         };
         for (subquery, plan) in instance.subqueries.iter_mut().zip(&plan.subqueries) {
+            // Partitions share the index of the window itself rather than have a copy each.
+            if plan.correlated && instance.partition.is_some() {
+                continue;
+            }
             let plain = Env::plain(world.now_ms, world.shapes, world.shared, instance.partition.as_ref());
             subquery.follow(plan, &plain);
         }
@@ -789,7 +793,7 @@ impl Instance {
         if let (Some(recognizer), Some(mut state)) = (&select.recognizer, self.recognizer.take()) {
             let found = state.fire(recognizer, self.env(select, world));
             self.recognizer = Some(state);
-            if !found.is_empty() {
+            if let Some(found) = found {
                 self.filtered(select, &found, &[], world, sink);
             }
         }

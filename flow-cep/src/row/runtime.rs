@@ -257,7 +257,10 @@ impl Runtime {
                     let subqueries = select.plan.subqueries.iter().map(|subquery| &subquery.stream);
                     select.plan.streams.iter().chain(subqueries).collect()
                 }
-                Kind::On(on) => vec![&on.plan.trigger],
+                Kind::On(on) => {
+                    let subqueries = on.plan.subqueries.iter().map(|subquery| &subquery.stream);
+                    std::iter::once(&on.plan.trigger).chain(subqueries).collect()
+                }
                 Kind::Definition => Vec::new(),
             };
             for stream in streams {
@@ -891,10 +894,12 @@ impl Runtime {
             shape: WHOLE,
             values: values.into(),
         }));
+        self.row_into_window(window, &row, replaced);
+    }
+
+    fn row_into_window(&mut self, window: CatalogId, row: &Row, replaced: Vec<Row>) {
         let mut change = Change::default();
-        self.with_window(window, |rows, plan, moment| {
-            rows.insert(plan, &row, moment, &mut change)
-        });
+        self.with_window(window, |rows, plan, moment| rows.insert(plan, row, moment, &mut change));
         if !replaced.is_empty() {
             change.updated = true;
             change.old.splice(0..0, replaced);
@@ -935,7 +940,16 @@ impl Runtime {
         }
         loop {
             while let Some((window, values)) = self.queue.rows.pop_front() {
-                self.insert_into_window(window, values, Vec::new());
+                self.next_event += 1;
+                let event = Arc::new(Event {
+                    id: self.next_event,
+                    shape: WHOLE,
+                    values: values.into(),
+                });
+                self.row_into_window(window, &Row::One(event.clone()), Vec::new());
+                // What is inserted is an event for the patterns that name the window.
+                let inserts = self.catalog.windows[window].inserts;
+                self.process(inserts, &event, |_| true);
                 self.deliver();
                 self.tell_of_windows();
             }
@@ -976,8 +990,8 @@ impl Runtime {
                         self.feed_table(at, id);
                     }
                     Kind::On(on) => {
-                        let triggers = match self.states[at].triggers.get(&id) {
-                            Some(instance) => instance.window_changed(on, window, new, world),
+                        let triggers = match self.states[at].triggers.get_mut(&id) {
+                            Some(instance) => instance.window_changed(on, window, (new, old), world),
                             None => Vec::new(),
                         };
                         self.act(at, id, &triggers);

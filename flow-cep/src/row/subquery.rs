@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{Expr, Node, Scope};
-use crate::plan::{CatalogId, SourcePlan, SubqueryPlan};
+use crate::plan::{CatalogId, SourcePlan, SubqueryPlan, WindowPlan};
 use crate::row::KeyMap;
 use crate::row::aggregate::{Group, Movement};
 use crate::row::event::Row;
@@ -18,7 +18,8 @@ use crate::value::{Type, Value};
 /// The state of a subquery.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Subquery {
-    /// Its rows; none if it asks a named window or table.
+    /// Its rows; none if it asks a named window or table. Of a named window these are the rows that it was told of, kept only
+    /// if nothing else answers for them.
     pub(crate) window: Option<Window>,
     /// By the inner sides of the equalities with the statement around it.
     index: Index,
@@ -26,7 +27,8 @@ pub(crate) struct Subquery {
     group: Group,
     values: KeyMap<Value, u64>,
     row_count: u64,
-    /// Whether it is told of the changes of its named window.
+    /// Whether it is told of the changes of its named window. What the instant changes it then learns only when the event
+    /// has been processed, as Esper's subqueries do.
     follows: bool,
     /// Of a subquery that only aggregates the rows equal to the outer row: the aggregates and number of rows of each key.
     by_key: KeyMap<Value, (Group, u64)>,
@@ -60,7 +62,10 @@ fn aggregates_by_key(plan: &SubqueryPlan) -> bool {
     }
     !plan.aggregates.is_empty()
         && plan.group_by.is_empty()
-        && matches!(plan.stream.source, SourcePlan::Events(_))
+        && matches!(
+            plan.stream.source,
+            SourcePlan::Events(_) | SourcePlan::NamedWindow { .. }
+        )
         && !plan.equal.is_empty()
         && parts.len() == plan.equal.len()
         && parts.iter().all(|part| is_equality(part, plan))
@@ -112,7 +117,7 @@ impl Subquery {
     pub(crate) fn new(plan: &SubqueryPlan, now_ms: i64) -> Self {
         let window = match plan.stream.source {
             SourcePlan::Events(_) | SourcePlan::Pattern(_) => Some(Window::new(
-                plan.stream.window.as_ref().unwrap_or(&crate::plan::WindowPlan::KeepAll),
+                plan.stream.window.as_ref().unwrap_or(&WindowPlan::KeepAll),
                 now_ms,
             )),
             SourcePlan::NamedWindow { .. } | SourcePlan::Table { .. } => None,
@@ -252,6 +257,9 @@ impl Subquery {
     pub(crate) fn follow(&mut self, plan: &SubqueryPlan, env: &Env<'_>) {
         if let SourcePlan::NamedWindow { window, .. } = &plan.stream.source {
             self.follows = true;
+            if plan.correlated && plan.equal.is_empty() {
+                self.window = Some(Window::new(&WindowPlan::KeepAll, env.now_ms));
+            }
             let rows: Vec<Row> = env.shared.window_rows(*window).cloned().collect();
             self.window_changed(plan, *window, &rows, &[], env);
         }
@@ -269,7 +277,7 @@ impl Subquery {
         let SourcePlan::NamedWindow { window, conditions } = &plan.stream.source else {
             return;
         };
-        if *window != named || plan.correlated || !self.follows {
+        if *window != named || !self.follows {
             return;
         }
         let passes = |row: &&Row| {
@@ -281,7 +289,20 @@ impl Subquery {
             new: new.iter().filter(passes).cloned().collect(),
             old: old.iter().filter(passes).cloned().collect(),
         };
-        self.absorb(plan, &change, env);
+        if let Some(window) = &mut self.window {
+            let moment = Moment {
+                now_ms: env.now_ms,
+                eval: &|expr, row| expr.eval(&pair(env, row, Behind::Nothing)),
+            };
+            for row in &change.new {
+                window.insert(&WindowPlan::KeepAll, row, &moment, &mut Change::default());
+            }
+            if !change.old.is_empty() {
+                window.remove(&WindowPlan::KeepAll, &change.old, &moment);
+            }
+        } else {
+            self.absorb(plan, &change, env);
+        }
     }
 
     /// Calls with each row that meets the condition, until told to stop.
@@ -299,7 +320,7 @@ impl Subquery {
             }
         };
         match (&self.window, &plan.stream.source) {
-            (Some(_), _) if !plan.equal.is_empty() => {
+            _ if !plan.equal.is_empty() && (self.window.is_some() || self.follows) => {
                 let key = key_in(plan.equal.iter().map(|(_, outer)| outer), &outside(env, outer));
                 for row in self.index.get(&key) {
                     if !test(row) {
@@ -405,7 +426,7 @@ impl Subquery {
                     .into_iter()
                     .collect();
             }
-            if aggregates_by_key(plan) {
+            if aggregates_by_key(plan) && (self.window.is_some() || self.follows) {
                 // What is null equals nothing.
                 let key = key_in(plan.equal.iter().map(|(_, outer)| outer), &outside(env, outer));
                 let known = match &key {

@@ -84,6 +84,13 @@ impl OnInstance {
                 .collect(),
             next_match: 0,
         };
+        for (subquery, plan) in instance.subqueries.iter_mut().zip(&on.plan.subqueries) {
+            if plan.correlated && instance.partition.is_some() {
+                continue;
+            }
+            let plain = Env::plain(world.now_ms, world.shapes, world.shared, instance.partition.as_ref());
+            subquery.follow(plan, &plain);
+        }
         let mut state = instance.pattern.take();
         if let (Some(state), Some(pattern)) = (&mut state, &on.pattern) {
             state.start(instance.matching(on, pattern, world));
@@ -146,7 +153,17 @@ impl OnInstance {
     }
 
     /// A named window has changed: the rows that trigger.
-    pub(crate) fn window_changed(&self, on: &On, named: CatalogId, new: &[Row], world: World<'_>) -> Vec<Row> {
+    pub(crate) fn window_changed(
+        &mut self,
+        on: &On,
+        named: CatalogId,
+        (new, old): (&[Row], &[Row]),
+        world: World<'_>,
+    ) -> Vec<Row> {
+        for (subquery, plan) in self.subqueries.iter_mut().zip(&on.plan.subqueries) {
+            let plain = Env::plain(world.now_ms, world.shapes, world.shared, self.partition.as_ref());
+            subquery.window_changed(plan, named, new, old, &plain);
+        }
         match &on.plan.trigger.source {
             SourcePlan::NamedWindow { window, conditions } if *window == named => {
                 let env = self.env(on, world);
