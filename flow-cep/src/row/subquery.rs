@@ -30,8 +30,9 @@ pub(crate) struct Subquery {
     /// Whether it is told of the changes of its named window. What the instant changes it then learns only when the event
     /// has been processed, as Esper's subqueries do.
     follows: bool,
-    /// Of a subquery that only aggregates the rows equal to the outer row: the aggregates and number of rows of each key.
-    by_key: KeyMap<Value, (Group, u64)>,
+    /// Of a subquery that only aggregates the rows equal to the outer row: the aggregates and number of rows of each key. Of one
+    /// with groups and without correlation: those of each group, and a row of it.
+    by_key: KeyMap<Value, (Group, u64, Option<Row>)>,
 }
 
 fn pair<'s>(env: &Env<'s>, row: &'s Row, behind: Behind<'s>) -> PairScope<'s> {
@@ -196,6 +197,11 @@ impl Subquery {
                     row: row.id(),
                     now_ms: env.now_ms,
                 };
+                if !plan.group_by.is_empty() {
+                    let key = Value::List(plan.group_by.iter().map(|key| key.eval(&scope)).collect());
+                    self.absorb_in_group(plan, key, row, movement, entering, &scope);
+                    continue;
+                }
                 if entering {
                     self.row_count += 1;
                     self.group.enter(&plan.aggregates, movement, &scope);
@@ -218,6 +224,33 @@ impl Subquery {
         }
     }
 
+    /// Takes a row into the aggregates of its group, or out of them.
+    fn absorb_in_group(
+        &mut self,
+        plan: &SubqueryPlan,
+        key: Value,
+        row: &Row,
+        movement: Movement,
+        entering: bool,
+        scope: &dyn Scope,
+    ) {
+        if entering {
+            let (group, count, last) = self
+                .by_key
+                .entry(key)
+                .or_insert_with(|| (Group::new(&plan.aggregates), 0, None));
+            *count += 1;
+            *last = Some(row.clone());
+            group.enter(&plan.aggregates, movement, scope);
+        } else if let Some((group, count, _)) = self.by_key.get_mut(&key) {
+            *count = count.saturating_sub(1);
+            group.leave(&plan.aggregates, movement, scope);
+            if *count == 0 {
+                self.by_key.swap_remove(&key);
+            }
+        }
+    }
+
     /// Takes a change into the aggregates of each key.
     fn absorb_by_key(&mut self, plan: &SubqueryPlan, change: &Change, env: &Env<'_>) {
         for (rows, entering) in [(&change.new, true), (&change.old, false)] {
@@ -228,10 +261,10 @@ impl Subquery {
                     row: row.id(),
                     now_ms: env.now_ms,
                 };
-                let (group, count) = self
+                let (group, count, _) = self
                     .by_key
                     .entry(key.clone())
-                    .or_insert_with(|| (Group::new(&plan.aggregates), 0));
+                    .or_insert_with(|| (Group::new(&plan.aggregates), 0, None));
                 if entering {
                     *count += 1;
                     group.enter(&plan.aggregates, movement, &scope);
@@ -434,9 +467,15 @@ impl Subquery {
                     Value::List(values) => !values.iter().any(Value::is_null),
                     _ => true,
                 };
-                let group = self.by_key.get(&key).filter(|_| known).map(|(group, _)| group);
+                let group = self.by_key.get(&key).filter(|_| known).map(|(group, ..)| group);
                 return Self::of_group(plan, env, outer, group.unwrap_or(&self.group), None)
                     .into_iter()
+                    .collect();
+            }
+            if !plan.correlated && !plan.group_by.is_empty() && (self.window.is_some() || self.follows) {
+                let groups = self.by_key.values();
+                return groups
+                    .filter_map(|(group, _, row)| Self::of_group(plan, env, outer, group, row.as_ref()))
                     .collect();
             }
             return self
