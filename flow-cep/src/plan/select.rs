@@ -93,13 +93,17 @@ pub(super) fn select(catalog: &Catalog, context: Option<CatalogId>, syntax: &Sel
                 "The 'window' aggregation function requires that the aggregated events provide a remove stream; Please define a data window onto the stream or use 'firstever', 'lastever' or 'nth' instead",
             ));
         }
-        // Without a window nothing leaves: Esper takes the first and last ever, which pass over nulls.
+        // Without a window nothing leaves: Esper takes the first and last ever, which pass over nulls and have no index.
         for aggregate in &mut binder.aggregates {
             aggregate.function = match aggregate.function {
-                AggregateFunction::First if aggregate.arguments.len() == 1 => AggregateFunction::FirstEver,
-                AggregateFunction::Last if aggregate.arguments.len() == 1 => AggregateFunction::LastEver,
-                other => other,
+                AggregateFunction::First => AggregateFunction::FirstEver,
+                AggregateFunction::Last => AggregateFunction::LastEver,
+                other => {
+                    aggregate.function = other;
+                    continue;
+                }
             };
+            aggregate.arguments.truncate(1);
         }
     }
     plan.match_recognize = match_recognize;

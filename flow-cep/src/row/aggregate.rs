@@ -64,6 +64,12 @@ enum Accumulator {
     Arrival {
         entries: VecDeque<(u64, Value)>,
     },
+    Nth {
+        /// A ring of the values that came last, in which the place to be written next holds the result.
+        ring: Vec<Value>,
+        next: usize,
+        count: u64,
+    },
     FirstEver {
         value: Option<Value>,
     },
@@ -223,8 +229,13 @@ impl Accumulator {
                 count: 0,
                 sum: 0.0,
             },
-            F::First | F::Last | F::Window | F::Nth => Self::Arrival {
+            F::First | F::Last | F::Window => Self::Arrival {
                 entries: VecDeque::new(),
+            },
+            F::Nth => Self::Nth {
+                ring: Vec::new(),
+                next: 0,
+                count: 0,
             },
             F::MinBy | F::MaxBy => Self::Best {
                 entries: BTreeMap::new(),
@@ -273,6 +284,12 @@ fn value_of(aggregate: &Aggregate) -> Option<&Expr> {
         | AggregateFunction::Rate => aggregate.arguments.last(),
         _ => aggregate.arguments.first(),
     }
+}
+
+/// How many values `nth` keeps: one more than its index, which is constant.
+fn ring_size(aggregate: &Aggregate, scope: &dyn Scope) -> usize {
+    let index = aggregate.arguments.get(1).and_then(|index| index.eval(scope).as_long());
+    index.and_then(|index| usize::try_from(index).ok()).unwrap_or(0) + 1
 }
 
 /// The keys of `maxby`: one value, or several as a list.
@@ -372,8 +389,16 @@ impl State {
                 }
             }
             Accumulator::Arrival { entries } => {
-                if aggregate.function != AggregateFunction::Nth || !value.is_null() {
-                    entries.push_back((movement.row, value));
+                entries.push_back((movement.row, value));
+            }
+            Accumulator::Nth { ring, next, count } => {
+                if !value.is_null() {
+                    if ring.is_empty() {
+                        ring.resize(ring_size(aggregate, scope), Value::Null);
+                    }
+                    ring[*next] = value;
+                    *next = (*next + 1) % ring.len();
+                    *count += 1;
                 }
             }
             Accumulator::FirstEver { value: first } => {
@@ -523,6 +548,17 @@ impl State {
                     entries.remove(at);
                 }
             }
+            // As Esper does it: the oldest goes, whichever leaves, and not before there are fewer than the ring holds.
+            Accumulator::Nth { ring, next, count } => {
+                if !value.is_null() && *count > 0 {
+                    *count -= 1;
+                    let missing = (ring.len() as u64).saturating_sub(*count);
+                    if let Ok(missing @ 1..) = usize::try_from(missing) {
+                        let at = (*next + missing - 1) % ring.len();
+                        ring[at] = Value::Null;
+                    }
+                }
+            }
             Accumulator::Best { entries } => {
                 let keys = aggregate.arguments.split_last().map_or(&[][..], |(_, keys)| keys);
                 entries.remove(&(key_of(keys, scope), movement.row));
@@ -598,6 +634,7 @@ impl State {
                 };
                 entry.map_or(Value::Null, |(_, value)| value.clone())
             }
+            Accumulator::Nth { ring, next, .. } => ring.get(*next).cloned().unwrap_or_default(),
             Accumulator::FirstEver { value } => value.clone().unwrap_or_default(),
             Accumulator::LastEver { value } => value.clone(),
             Accumulator::Best { entries } => match aggregate.function {

@@ -22,6 +22,9 @@ pub(crate) struct Shared {
     /// The tables.
     pub(crate) tables: Vec<Table>,
     variables: Vec<Value>,
+    /// Changes of named windows of which those that read them have yet to learn: rows that are new, and rows that are gone.
+    #[serde(skip)]
+    pub(crate) untold: Vec<(CatalogId, Vec<Row>, Vec<Row>)>,
     #[serde(skip)]
     indexes: Vec<WindowIndex>,
 }
@@ -96,6 +99,7 @@ impl Shared {
                 .iter()
                 .map(|variable| variable.value.clone())
                 .collect(),
+            untold: Vec::new(),
             indexes: Vec::new(),
         };
         shared.attach(catalog);
@@ -201,6 +205,20 @@ impl Shared {
         let keys: Option<Vec<Value>> = table.keys.iter().map(of).collect();
         let found = table.rows.get(&table_key(&keys?));
         Some(found.map(|row| Row::One(Arc::new(table.event(row)))))
+    }
+
+    /// Whether a row of a named window is so new that those that read the window have yet to learn of it.
+    pub(crate) fn is_untold(&self, window: CatalogId, row: &Row) -> bool {
+        let mut changes = self.untold.iter().filter(|(changed, ..)| *changed == window);
+        changes.any(|(_, new, _)| new.iter().any(|new| new.id() == row.id()))
+    }
+
+    /// The rows that a named window has lost and those that read it have yet to miss.
+    pub(crate) fn unmissed(&self, window: CatalogId) -> impl Iterator<Item = &Row> {
+        let changes = self.untold.iter().filter(move |(changed, ..)| *changed == window);
+        changes
+            .flat_map(|(_, _, old)| old)
+            .filter(move |row| !self.is_untold(window, row))
     }
 
     /// The rows of a named window.

@@ -3,7 +3,8 @@
 //! Where statements share tables, variables or named windows, who goes first shows in the results. Esper finds the filters
 //! that an event passes by a tree of indexes: at each node those behind an index come before those that end there. So a
 //! statement with a filter comes before one without, and one with a further condition before one without that condition.
-//! Statements that look at several streams of one event type at once, as joins of a stream with itself do, come last.
+//! Statements that look at several streams of one event type at once, as joins of a stream with itself do, come last, and so
+//! do those with a pattern or with `order by`.
 
 use crate::expr::{Expr, Node};
 use crate::plan::SubqueryPlan;
@@ -233,6 +234,8 @@ pub(super) struct Listener<'a> {
     pub(super) subqueries: &'a [SubqueryPlan],
     /// Its context.
     pub(super) context: Option<CatalogId>,
+    /// Whether its results are ordered.
+    pub(super) ordered: bool,
 }
 
 impl<'a> Listener<'a> {
@@ -249,23 +252,20 @@ impl<'a> Listener<'a> {
         filters
     }
 
-    /// Whether several of its streams take one event, so that it waits for all of them.
-    fn takes_several(&self, event_type: CatalogId) -> bool {
-        let subqueries = self.subqueries.iter().map(|subquery| &subquery.stream);
-        let takes = |stream: &StreamPlan| match &stream.source {
-            SourcePlan::Events(filter) => filter.event_type == event_type,
-            SourcePlan::Pattern(pattern) => pattern_filters(pattern)
-                .iter()
-                .any(|filter| filter.event_type == event_type),
-            SourcePlan::NamedWindow { .. } | SourcePlan::Table { .. } => false,
+    /// Whether it waits for all others: several of its streams may take one event, or its rows are ordered.
+    fn waits(&self) -> bool {
+        let taken = |stream: &StreamPlan| match &stream.source {
+            SourcePlan::Events(filter) => Some(filter.event_type),
+            SourcePlan::Pattern(_) | SourcePlan::NamedWindow { .. } | SourcePlan::Table { .. } => None,
         };
-        self.streams
-            .iter()
-            .copied()
-            .chain(subqueries)
-            .filter(|stream| takes(stream))
-            .count()
-            > 1
+        let patterned = |stream: &&StreamPlan| matches!(stream.source, SourcePlan::Pattern(_));
+        if self.ordered || self.streams.iter().any(patterned) {
+            return true;
+        }
+        let types: Vec<CatalogId> = self.streams.iter().filter_map(|stream| taken(stream)).collect();
+        let again = |at: usize| types[..at].contains(&types[at]);
+        let mut inner = self.subqueries.iter().filter_map(|subquery| taken(&subquery.stream));
+        (0..types.len()).any(again) || inner.any(|event_type| types.contains(&event_type))
     }
 }
 
@@ -275,7 +275,7 @@ pub(super) fn order(catalog: &Catalog, event_type: CatalogId, listeners: &[Liste
     let mut last = Vec::new();
     for listener in listeners {
         let filters = listener.filters(event_type);
-        let Some(filter) = filters.first().filter(|_| !listener.takes_several(event_type)) else {
+        let Some(filter) = filters.first().filter(|_| !listener.waits()) else {
             last.push(listener.statement);
             continue;
         };

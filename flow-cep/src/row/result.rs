@@ -3,13 +3,14 @@
 //! The five kinds follow [`ResultKind`]. What is remembered between outputs for `output last`, `all` and `first` lies here
 //! too, as it is kept by group.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use indexmap::map::Entry;
 use serde::{Deserialize, Serialize};
 
 use crate::expr::{Expr, Node};
-use crate::plan::{OutputMoment, ResultKind, SelectPlan};
+use crate::plan::{OutputMoment, ResultKind, SelectPlan, SourcePlan};
 use crate::row::KeyMap;
 use crate::row::aggregate::{Group, Movement};
 use crate::row::event::Row;
@@ -91,6 +92,8 @@ pub(crate) struct ResultState {
     touched: KeyMap<Value, Row>,
     every_group: KeyMap<Value, Row>,
     removal_noted: bool,
+    /// The groups whose old rows `having` has let through since the last `output all`.
+    old_noted: HashSet<Value>,
     last_by_group: (KeyMap<Value, ResultRow>, KeyMap<Value, ResultRow>),
     throttles: KeyMap<Value, Throttle>,
 }
@@ -144,6 +147,11 @@ impl Processing<'_> {
                 .insert
                 .as_ref()
                 .is_some_and(|insert| insert.selector != StreamSelector::Insert)
+    }
+
+    /// Whether the rows are those of a named window, which changes before its readers learn of it.
+    fn of_named_window(&self) -> bool {
+        matches!(self.plan.streams.as_slice(), [stream] if matches!(stream.source, SourcePlan::NamedWindow { .. }))
     }
 
     /// Whether any row of a group gives the group's result, and a row that has passed `where` passes it still.
@@ -241,6 +249,7 @@ impl ResultState {
             touched: KeyMap::default(),
             every_group: KeyMap::default(),
             removal_noted: false,
+            old_noted: HashSet::new(),
             last_by_group: Default::default(),
             throttles: KeyMap::default(),
         }
@@ -490,17 +499,20 @@ impl ResultState {
             ResultKind::GroupedRowPerEvent => {
                 self.apply(p, new, old);
                 let mut rows = Vec::new();
+                // The first row that `having` stops ends the update, as it does in Esper.
                 if wants_old {
                     for row in old {
                         let key = p.key(row);
                         p.emit(Some(row), Some(self.group(&key)), false, &mut rows);
-                        self.last_by_group.1.extend(rows.pop().map(|row| (key, row)));
+                        let Some(row) = rows.pop() else { break };
+                        self.last_by_group.1.insert(key, row);
                     }
                 }
                 for row in new {
                     let key = p.key(row);
                     p.emit(Some(row), Some(self.group(&key)), true, &mut rows);
-                    self.last_by_group.0.extend(rows.pop().map(|row| (key, row)));
+                    let Some(row) = rows.pop() else { break };
+                    self.last_by_group.0.insert(key, row);
                 }
             }
         }
@@ -599,20 +611,32 @@ impl ResultState {
         if wants_old && !self.removal_noted {
             for (key, row) in &self.every_group {
                 let group = self.groups.get(key).map_or(&self.empty, |(group, _)| group);
+                let before = self.last.old.len();
                 p.emit(Some(row), Some(group), false, &mut self.last.old);
+                if p.plan.having.is_some() && self.last.old.len() > before {
+                    self.old_noted.insert(key.clone());
+                }
             }
         }
         self.removal_noted = true;
     }
 
-    /// Notes a group for ever, and what a new one was before.
+    /// Notes a group for ever, and what it was before: a new one, or one that `having` has let through at no time since the
+    /// last output but does now.
     fn know(&mut self, p: Processing<'_>, row: &Row, key: &Value, wants_old: bool) {
         if self.every_group.len() >= p.max_groups && !self.every_group.contains_key(key) {
             return;
         }
-        if self.every_group.insert(key.clone(), row.clone()).is_none() && wants_old {
+        let known = self.every_group.insert(key.clone(), row.clone()).is_some();
+        // With an order Esper goes another way, and looks at `having` once only.
+        let again = p.plan.having.is_some() && p.plan.order_by.is_empty();
+        if wants_old && (!known || (again && !self.old_noted.contains(key))) {
             let group = self.groups.get(key).map_or(&self.empty, |(group, _)| group);
+            let before = self.last.old.len();
             p.emit(Some(row), Some(group), false, &mut self.last.old);
+            if again && self.last.old.len() > before {
+                self.old_noted.insert(key.clone());
+            }
         }
     }
 
@@ -634,6 +658,7 @@ impl ResultState {
             ResultKind::RowPerGroup => {
                 self.note_removal(p, wants_old);
                 self.removal_noted = false;
+                self.old_noted.clear();
                 let mut results = std::mem::take(&mut self.last);
                 for (key, row) in &self.every_group {
                     p.emit(Some(row), Some(self.group(key)), true, &mut results.new);
@@ -686,11 +711,28 @@ impl ResultState {
         }
     }
 
-    /// One update under `output first` with `group by`: each group by its own throttle.
-    pub(crate) fn process_first(&mut self, p: Processing<'_>, new: &[Row], old: &[Row]) -> Results {
+    /// Updates under `output first` with `group by`: each group by its own throttle.
+    pub(crate) fn process_first(&mut self, p: Processing<'_>, updates: &[(&[Row], &[Row])]) -> Results {
         let mut results = Results::default();
-        let wants_old = p.wants_old() && p.plan.result == ResultKind::RowPerGroup;
         let mut passed: KeyMap<Value, Row> = KeyMap::default();
+        for (new, old) in updates {
+            self.pass_first(p, new, old, &mut passed, &mut results.old);
+        }
+        for (key, row) in &passed {
+            p.emit(Some(row), Some(self.group(key)), true, &mut results.new);
+        }
+        results
+    }
+
+    fn pass_first(
+        &mut self,
+        p: Processing<'_>,
+        new: &[Row],
+        old: &[Row],
+        passed: &mut KeyMap<Value, Row>,
+        before: &mut Vec<ResultRow>,
+    ) {
+        let wants_old = p.wants_old() && p.plan.result == ResultKind::RowPerGroup;
         let moves = || {
             new.iter()
                 .map(|row| (row, true))
@@ -720,7 +762,7 @@ impl ResultState {
                 && passed.insert(key.clone(), row.clone()).is_none()
                 && wants_old
             {
-                p.emit(Some(row), Some(self.group(&key)), false, &mut results.old);
+                p.emit(Some(row), Some(self.group(&key)), false, before);
             }
             if p.plan.having.is_none() {
                 if entering {
@@ -730,10 +772,6 @@ impl ResultState {
                 }
             }
         }
-        for (key, row) in &passed {
-            p.emit(Some(row), Some(self.group(key)), true, &mut results.new);
-        }
-        results
     }
 
     /// Forgets all rows, as a unidirectional join does after each event.
@@ -758,7 +796,7 @@ impl ResultState {
     /// The rows of all groups in their order, as many as the limit leaves, if the order tells them apart; where it does not,
     /// they stand by their first rows, which are to be sought in the window.
     fn ordered_groups(&self, p: Processing<'_>) -> Option<Vec<ResultRow>> {
-        if p.plan.order_by.is_empty() || !p.told_by_keys() {
+        if p.plan.order_by.is_empty() || p.of_named_window() || !p.told_by_keys() {
             return None;
         }
         let mut rows = Vec::new();
@@ -795,10 +833,11 @@ impl ResultState {
                 }
             }
             ResultKind::RowPerGroup
-                if p.bounded
-                    && (p.plan.limit.is_some()
-                        || !p.plan.order_by.is_empty()
-                        || p.plan.condition.as_ref().is_some_and(varies)) =>
+                if p.of_named_window()
+                    || p.bounded
+                        && (p.plan.limit.is_some()
+                            || !p.plan.order_by.is_empty()
+                            || p.plan.condition.as_ref().is_some_and(varies)) =>
             {
                 if let (Some(ordered), false) = (self.ordered_groups(p), p.plan.condition.as_ref().is_some_and(varies))
                 {

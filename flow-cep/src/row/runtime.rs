@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{Limits, Refusal};
-use crate::expr::{Expr, Node};
+use crate::expr::{ContextProperty, Expr, Node};
 use crate::plan::{
     Action, Catalog, CatalogId, ContextKind, InsertPlan, InsertTarget, SourcePlan, StatementPlan, StreamPlan,
     WindowPlan,
@@ -72,6 +72,14 @@ impl Statement {
             streams,
             subqueries,
             context: self.context,
+            ordered: match &self.kind {
+                Kind::Select(select) => !select.plan.order_by.is_empty(),
+                Kind::On(on) => match &on.plan.action {
+                    crate::plan::OnActionPlan::Select { select, .. } => !select.order_by.is_empty(),
+                    _ => false,
+                },
+                Kind::Definition => false,
+            },
         }
     }
 }
@@ -125,8 +133,6 @@ pub(crate) struct Runtime {
     context_scheduled: Vec<Option<i64>>,
     window_scheduled: Vec<Option<i64>>,
     queue: Inserted,
-    /// Changes of named windows of which those that read them have yet to learn.
-    window_changes: Vec<(CatalogId, Vec<Row>, Vec<Row>)>,
     deliveries: VecDeque<RowDelivery>,
     /// Statements with results to deliver, in the order of their first.
     touched: Vec<usize>,
@@ -181,6 +187,13 @@ fn used_columns(catalog: &Catalog, statements: &[StatementPlan]) -> Vec<Vec<bool
     let mut see = |expr: &Expr| {
         visit(expr, &mut |expr| match &expr.node {
             Node::Column { column, .. } | Node::Indexed { column, .. } | Node::Previous { column, .. } => {
+                if numbers.len() <= *column {
+                    numbers.resize(*column + 1, false);
+                }
+                numbers[*column] = true;
+            }
+            // A column of the event that began a context's partition.
+            Node::Context(ContextProperty::Start { column, .. }) => {
                 if numbers.len() <= *column {
                     numbers.resize(*column + 1, false);
                 }
@@ -333,7 +346,6 @@ impl Runtime {
             next_event: 0,
             timers: BinaryHeap::new(),
             queue: Inserted::default(),
-            window_changes: Vec::new(),
             deliveries: VecDeque::new(),
             touched: Vec::new(),
             routed: Vec::new(),
@@ -922,12 +934,12 @@ impl Runtime {
                 .push(Results::whole(&change.new, &change.old));
             self.touch(maker);
         }
-        match self.window_changes.iter_mut().find(|(changed, ..)| *changed == window) {
-            Some((_, new, old)) => {
+        match self.shared.untold.last_mut() {
+            Some((changed, new, old)) if *changed == window => {
                 new.extend(change.new);
                 old.extend(change.old);
             }
-            None => self.window_changes.push((window, change.new, change.old)),
+            _ => self.shared.untold.push((window, change.new, change.old)),
         }
     }
 
@@ -962,10 +974,10 @@ impl Runtime {
         }
     }
 
-    /// Lets those that read named windows learn of the changes, of one window all at once.
+    /// Lets those that read named windows learn of the changes: of one window all at once, unless another has changed in between.
     fn tell_of_windows(&mut self) {
-        while !self.window_changes.is_empty() {
-            for (window, new, old) in std::mem::take(&mut self.window_changes) {
+        while !self.shared.untold.is_empty() {
+            for (window, new, old) in std::mem::take(&mut self.shared.untold) {
                 self.tell_of_window(window, &new, &old);
             }
             self.deliver();

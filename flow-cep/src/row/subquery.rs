@@ -374,13 +374,14 @@ impl Subquery {
                     let scope = pair(env, row, Behind::Nothing);
                     !conditions.iter().all(|condition| condition.eval(&scope).is_true()) || test(row)
                 };
-                match env.shared.look_up_window(*window, &plan.equal, &outside) {
-                    Some(mut rows) => {
-                        rows.all(&mut go_on);
-                    }
-                    None => {
-                        env.shared.window_rows(*window).all(&mut go_on);
-                    }
+                // It sees the window as those see it that are told of its changes.
+                let mut told = |row: &Row| env.shared.is_untold(*window, row) || go_on(row);
+                let on = match env.shared.look_up_window(*window, &plan.equal, &outside) {
+                    Some(mut rows) => rows.all(&mut told),
+                    None => env.shared.window_rows(*window).all(&mut told),
+                };
+                if on {
+                    env.shared.unmissed(*window).all(&mut go_on);
                 }
             }
             (None, SourcePlan::Table { table, conditions }) => {

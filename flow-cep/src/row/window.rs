@@ -386,8 +386,12 @@ impl Window {
                         row: row.clone(),
                     },
                 );
-                if rows.len() as u64 > *length {
-                    change.old.extend(rows.pop().map(|entry| entry.row));
+                if rows.len() as u64 > *length
+                    && let Some(last) = rows.last()
+                {
+                    // Of the rows that are the last by the order, the oldest leaves.
+                    let at = rows.partition_point(|entry| compare_keys(keys, &entry.keys, &last.keys).is_lt());
+                    change.old.push(rows.remove(at).row);
                 }
             }
             (WindowPlan::TimeOrder { time, ms }, Self::Ordered { rows, due }) => {

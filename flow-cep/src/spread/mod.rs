@@ -44,7 +44,7 @@ pub use part::{Part, Portion};
 use crate::column::{Compiled, Scalar};
 use crate::engine::Limits;
 use crate::event_type::{EventType, arrow_type};
-use crate::expr::{Expr, Node};
+use crate::expr::{ContextProperty, Expr, Node};
 use crate::plan::explain::{Cost, cost};
 use crate::plan::split::{Exchange, FilterUse, Halves, linked, shares_rows, uses};
 use crate::plan::{
@@ -411,6 +411,9 @@ fn columns_used(plans: &[StatementPlan], catalog: &Catalog, event_type: CatalogI
     let mut see = |expr: &Expr| {
         visit(expr, &mut |expr| match &expr.node {
             Node::Column { column, .. } | Node::Indexed { column, .. } | Node::Previous { column, .. } => {
+                columns.insert(*column);
+            }
+            Node::Context(ContextProperty::Start { column, .. }) => {
                 columns.insert(*column);
             }
             Node::Row(_) => whole = true,

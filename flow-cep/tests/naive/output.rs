@@ -72,6 +72,8 @@ pub(crate) struct Output {
     given: Vec<Vec<V>>,
     /// Whether the old rows of all groups have been noted since the last output.
     old_noted: bool,
+    /// Under `all`, the groups whose old rows have been given since the last output.
+    old_given: Vec<Vec<V>>,
     throttles: Vec<Throttle>,
     /// Under `last`, the last row of each group that entered and that left.
     last_new: Vec<(Vec<V>, Out)>,
@@ -102,6 +104,7 @@ impl Output {
             groups: Vec::new(),
             given: Vec::new(),
             old_noted: false,
+            old_given: Vec::new(),
             throttles: Vec::new(),
             last_new: Vec::new(),
             last_old: Vec::new(),
@@ -155,8 +158,12 @@ impl Output {
             && due <= now
         {
             self.due = Some(due + ms);
-            // Where groups are kept between outputs, a context's partition says nothing when it has nothing to say.
-            let may_be_quiet = matches!(self.clause.kind, OutputKind::Last | OutputKind::All) && !plan.has_order();
+            // Of a context's partition an empty delivery comes only with a snapshot, or if plain rows are gathered.
+            let may_be_quiet = match self.clause.kind {
+                OutputKind::Snapshot | OutputKind::First => false,
+                OutputKind::Last => true,
+                OutputKind::All | OutputKind::Default => plan.class != Class::Rows,
+            };
             self.give(of, plan, !(plan.in_context && may_be_quiet), now);
         }
     }
@@ -210,6 +217,7 @@ impl Output {
             _ => {}
         }
         self.old_noted = false;
+        self.old_given.clear();
         self.updated = false;
         self.given.clear();
         of.deliver(plan, rows, forced);
@@ -248,10 +256,12 @@ impl Output {
                 for (kept, rows) in [(&mut self.last_new, new), (&mut self.last_old, old)] {
                     for row in rows {
                         let key = plan.key(now, row);
-                        if let Some(out) = plan.out(now, row, &of.held) {
-                            kept.retain(|(held, _)| *held != key);
-                            kept.push((key, out));
-                        }
+                        // The first row that `having` stops ends the update.
+                        let Some(out) = plan.out(now, row, &of.held) else {
+                            break;
+                        };
+                        kept.retain(|(held, _)| *held != key);
+                        kept.push((key, out));
                     }
                 }
             }
@@ -267,12 +277,22 @@ impl Output {
             }
             Class::RowPerGroup => {
                 self.note_old(of, plan, now);
-                for row in new.iter().chain(old) {
-                    if note(&mut self.groups, &plan.key(now, row), row) && plan.wants_old() {
-                        self.pending.old.extend(plan.out(now, row, &of.held));
+                let entering = new.iter().map(|row| (row, true));
+                for (row, enters) in entering.chain(old.iter().map(|row| (row, false))) {
+                    let key = plan.key(now, row);
+                    let is_new = note(&mut self.groups, &key, row);
+                    let again = plan.has_having() && !plan.has_order() && !self.old_given.contains(&key);
+                    if plan.wants_old()
+                        && (is_new || again)
+                        && let Some(out) = plan.out(now, row, &of.held)
+                    {
+                        self.pending.old.push(out);
+                        self.old_given.push(key);
                     }
+                    let moved = std::slice::from_ref(row);
+                    let (new, old) = if enters { (moved, &[][..]) } else { (&[][..], moved) };
+                    of.apply(new, old);
                 }
-                of.apply(new, old);
             }
             Class::GroupedRowPerEvent => {
                 for row in new {
@@ -303,8 +323,12 @@ impl Output {
     /// The old rows of all groups, once before the first change since the last output.
     fn note_old(&mut self, of: &Instance, plan: &Plan, now: i64) {
         if plan.wants_old() && !self.old_noted {
-            let newest: Vec<Tuple> = self.groups.iter().map(|(_, row)| row.clone()).collect();
-            self.pending.old.extend(of.outs(plan, &newest, now));
+            for (key, row) in &self.groups {
+                if let Some(out) = plan.out(now, row, &of.held) {
+                    self.pending.old.push(out);
+                    self.old_given.push(key.clone());
+                }
+            }
         }
         self.old_noted = true;
     }

@@ -398,11 +398,21 @@ impl Binder<'_> {
                     ));
                 }
                 Argument::Expr(expr) | Argument::Ordered(expr, false) => plain.push((self.bind(expr)?, expr.span)),
-                // Largest first is smallest first of the negative.
+                // Largest first is smallest first of the negative, save that null then comes last.
                 Argument::Ordered(expr, true) => {
                     let bound = self.numeric(expr, "desc")?;
-                    let of = bound.of.clone();
-                    plain.push((folded(Node::Negate(Box::new(bound)), of), expr.span));
+                    let (of, last) = if bound.of.is_integer() {
+                        (Type::Long, Value::Long(i64::MAX))
+                    } else {
+                        (Type::Double, Value::Double(f64::INFINITY))
+                    };
+                    let last = Expr {
+                        node: Node::Literal(last),
+                        of: of.clone(),
+                    };
+                    let bound = to_type(bound, &of);
+                    let negative = folded(Node::Negate(Box::new(bound)), of.clone());
+                    plain.push((folded(Node::Coalesce(vec![negative, last]), of), expr.span));
                 }
                 Argument::Named(name, expr) if name.name.eq_ignore_ascii_case("filter") => {
                     filter = Some(self.condition(expr, "Invalid filter expression: it must return a boolean value")?);

@@ -32,10 +32,17 @@ impl Instance {
                 }
             }
             OutputKind::First if select.grouped() => {
-                let results = self.with_result(select, world, |result, p| result.process_first(p, new, old));
-                if after_over {
-                    self.post(select, results, false, world, sink);
+                // What comes before `output after` has passed is looked at when it has, as if it came then.
+                if !after_over {
+                    self.output.updates.push((new.to_vec(), old.to_vec()));
+                    return;
                 }
+                let held = std::mem::take(&mut self.output.updates);
+                let mut updates: Vec<(&[Row], &[Row])> =
+                    held.iter().map(|(new, old)| (new.as_slice(), old.as_slice())).collect();
+                updates.push((new, old));
+                let results = self.with_result(select, world, |result, p| result.process_first(p, &updates));
+                self.post(select, results, false, world, sink);
             }
             OutputKind::First => {
                 if !after_over {
@@ -245,10 +252,7 @@ impl Instance {
                 OutputMoment::EveryMs(ms) => self.output.due.map(|due| due + ms.max(1)),
                 _ => None,
             };
-            // Where groups are kept between outputs, a context's partition says nothing when it has nothing to say.
-            let forced = !(self.partition.is_some()
-                && matches!(output.kind, OutputKind::Last | OutputKind::All)
-                && select.plan.order_by.is_empty());
+            let forced = self.partition.is_none() || gives_nothing(output.kind, select.plan.result);
             self.give(select, output, forced, world, sink);
         }
     }
@@ -258,8 +262,17 @@ impl Instance {
         if let Some(output) = &select.plan.output
             && (output.when == OutputMoment::Terminated || output.and_when_terminated)
         {
-            let forced = !matches!(output.kind, OutputKind::Last | OutputKind::All) || !select.plan.order_by.is_empty();
+            let forced = gives_nothing(output.kind, select.plan.result);
             self.give(select, output, forced, world, sink);
         }
+    }
+}
+
+/// Whether a context's partition that has nothing to say delivers that: as a snapshot, or where plain rows are gathered.
+const fn gives_nothing(kind: OutputKind, result: ResultKind) -> bool {
+    match kind {
+        OutputKind::Snapshot | OutputKind::First => true,
+        OutputKind::Last => false,
+        OutputKind::All | OutputKind::Default => matches!(result, ResultKind::Rows),
     }
 }

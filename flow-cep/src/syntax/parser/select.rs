@@ -270,7 +270,10 @@ impl Parser<'_> {
                 span: name.span,
             };
             let mut arguments = Vec::new();
-            if self.take_symbol("(") && !self.take_symbol(")") {
+            // What stands behind a window that takes no arguments is the column list of `create window`.
+            let takes_none = matches!(name.name.as_str(), "keepall" | "lastevent" | "firstevent");
+            let columns = takes_none && self.is_symbol("(") && !self.is_symbol_at(1, ")");
+            if !columns && self.take_symbol("(") && !self.take_symbol(")") {
                 arguments = self.list(Self::view_argument)?;
                 self.symbol(")")?;
             }
