@@ -13,7 +13,7 @@ use super::groups::{Cell, Grouping, Groups, from_word};
 use super::keys::{KeyId, Keys};
 use super::numbers::Number;
 use super::order::{self, FEW, SortKey};
-use super::query::Function;
+use super::query::{Function, Query};
 use super::scalar::Scalar;
 use super::stage::Stage;
 use crate::expr::Expr;
@@ -309,6 +309,20 @@ pub(crate) struct Clauses<'a> {
     pub(crate) limit: Option<usize>,
     pub(crate) offset: usize,
     pub(crate) schema: &'a SchemaRef,
+}
+
+impl<'a> Clauses<'a> {
+    /// The clauses of a statement over groups.
+    pub(crate) fn of(query: &'a Query, having: Option<&'a Scalar>, select: &'a [Scalar]) -> Self {
+        Self {
+            having,
+            select,
+            order: &query.order,
+            limit: query.limit,
+            offset: query.offset,
+            schema: &query.schema,
+        }
+    }
 }
 
 impl GroupOutput {

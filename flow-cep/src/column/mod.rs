@@ -16,6 +16,7 @@ mod compile;
 mod deliver;
 mod emit;
 mod groups;
+mod index;
 mod interner;
 mod keys;
 mod numbers;

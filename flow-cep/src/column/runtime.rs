@@ -12,7 +12,8 @@ use arrow_buffer::BooleanBuffer;
 use arrow_schema::{DataType, Schema, SchemaRef};
 
 use super::emit::{Clauses, GroupColumn, GroupOutput};
-use super::groups::{Grouping, Groups as _, Mapping};
+use super::groups::{Grouping, Groups as _};
+use super::index::Mapping;
 use super::interner::{Rows, id_from};
 use super::keys::{KeyId, Keys};
 use super::numbers::Numbers;
@@ -278,14 +279,7 @@ impl Runtime {
                     let argument = aggregate.argument.as_ref();
                     columns.push(self.aggregate(runner, grouping, &atoms, aggregate.function, argument));
                 }
-                let clauses = Clauses {
-                    having: having.as_ref(),
-                    select,
-                    order: &query.order,
-                    limit: query.limit,
-                    offset: query.offset,
-                    schema: &query.schema,
-                };
+                let clauses = Clauses::of(query, having.as_ref(), select);
                 let output = GroupOutput::new(columns, &self.column_types(&atoms, aggregates), &clauses);
                 let every_ms = match query.output {
                     Output::Snapshot { every_ms } => Some(every_ms),

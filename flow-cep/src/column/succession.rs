@@ -11,7 +11,8 @@ use arrow_schema::{DataType, SchemaRef};
 use serde::{Deserialize, Serialize};
 
 use super::deliver::delivered;
-use super::groups::{Index, Mapping, from_word};
+use super::groups::from_word;
+use super::index::{Index, Mapping};
 use super::interner::{NONE, Rows};
 use super::keys::{KeyId, Keys, NULL};
 use super::numbers::{Numbers, Values};

@@ -1,5 +1,9 @@
 //! The statements of an engine that run by row, and how events, time and results pass between them.
 
+mod effects;
+mod saved;
+mod timers;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
@@ -10,18 +14,16 @@ use crate::engine::{Limits, Refusal};
 use crate::expr::{ContextProperty, Expr, Node};
 use crate::plan::{
     Action, Catalog, CatalogId, ContextKind, InsertPlan, InsertTarget, SourcePlan, StatementPlan, StreamPlan,
-    WindowPlan,
 };
-use crate::row::context::{ContextRuntime, ContextState, Partition, PartitionId, Transition};
+use crate::row::context::{ContextRuntime, Partition, PartitionId, Transition};
 use crate::row::event::{Event, EventRef, Row, Shape};
 use crate::row::instance::{Instance, Select, Sink, World};
-use crate::row::named::{Shared, table_key};
+use crate::row::named::Shared;
 use crate::row::order::{Listener, order};
 use crate::row::result::{ResultRow, Results};
-use crate::row::scope::{Env, RowScope};
-use crate::row::trigger::{Effect, On, OnInstance};
+use crate::row::scope::Env;
+use crate::row::trigger::{On, OnInstance};
 use crate::row::visit::visit;
-use crate::row::window::{Change, Moment, Window};
 use crate::row::{KeyMap, WHOLE};
 use crate::value::Value;
 
@@ -139,25 +141,6 @@ pub(crate) struct Runtime {
     routed: Vec<PartitionId>,
     /// Events of each type that nobody kept, to be used again.
     spare: Vec<Option<EventRef>>,
-}
-
-/// What a checkpoint keeps of the runtime.
-#[derive(Serialize)]
-struct Saved<'a> {
-    shared: &'a Shared,
-    contexts: Vec<&'a ContextState>,
-    states: &'a [StatementState],
-    now_ms: i64,
-    next_event: u64,
-}
-
-#[derive(Deserialize)]
-struct Restored {
-    shared: Shared,
-    contexts: Vec<ContextState>,
-    states: Vec<StatementState>,
-    now_ms: i64,
-    next_event: u64,
 }
 
 impl Sink {
@@ -496,151 +479,6 @@ impl Runtime {
         }
     }
 
-    fn schedule_context(&mut self, at: usize) {
-        let due = self.contexts[at].due();
-        if due != self.context_scheduled[at] {
-            self.context_scheduled[at] = due;
-            if let Some(due) = due {
-                self.timers.push(Reverse((due, Target::Context(at))));
-            }
-        }
-    }
-
-    fn schedule_window(&mut self, at: usize) {
-        let due = self.shared.windows[at].due();
-        if due != self.window_scheduled[at] {
-            self.window_scheduled[at] = due;
-            if let Some(due) = due {
-                self.timers.push(Reverse((due, Target::Window(at))));
-            }
-        }
-    }
-
-    fn schedule_statement(&mut self, at: usize, id: PartitionId) {
-        let state = &mut self.states[at];
-        let (scheduled, due) = if let Some(instance) = state.selects.get_mut(&id) {
-            let due = instance.due();
-            (&mut instance.scheduled, due)
-        } else if let Some(instance) = state.triggers.get_mut(&id) {
-            let due = instance.due();
-            (&mut instance.scheduled, due)
-        } else {
-            return;
-        };
-        if due != *scheduled {
-            *scheduled = due;
-            if let Some(due) = due {
-                self.timers.push(Reverse((due, Target::Statement(at, id))));
-            }
-        }
-    }
-
-    /// When the next timer is due; timers that have been set anew since are dropped.
-    pub(crate) fn due(&mut self) -> Option<i64> {
-        while let Some(Reverse((due, target))) = self.timers.peek().copied() {
-            if self.scheduled(target) == Some(due) {
-                return Some(due);
-            }
-            self.timers.pop();
-        }
-        None
-    }
-
-    fn scheduled(&self, target: Target) -> Option<i64> {
-        match target {
-            Target::Context(at) => self.context_scheduled[at],
-            Target::Window(at) => self.window_scheduled[at],
-            Target::Statement(at, id) => {
-                let state = &self.states[at];
-                state
-                    .selects
-                    .get(&id)
-                    .map(|instance| instance.scheduled)
-                    .or_else(|| state.triggers.get(&id).map(|instance| instance.scheduled))
-                    .flatten()
-            }
-        }
-    }
-
-    /// Starts the clocks of a statement without context that its first row starts, which came at `time_ms`.
-    pub(crate) fn anchor(&mut self, statement: usize, time_ms: i64) {
-        if let Kind::Select(select) = &self.statements[statement].kind
-            && let Some(instance) = self.states[statement].selects.get_mut(&SOLE)
-        {
-            instance.anchor(select, time_ms);
-            self.schedule_statement(statement, SOLE);
-        }
-    }
-
-    /// Moves the clock, firing each timer at its own time.
-    pub(crate) fn advance(&mut self, to_ms: i64) {
-        while let Some(due) = self.due() {
-            if due > to_ms {
-                break;
-            }
-            self.now_ms = self.now_ms.max(due);
-            let mut targets = Vec::new();
-            while let Some(Reverse((time, target))) = self.timers.peek().copied() {
-                if time > due {
-                    break;
-                }
-                self.timers.pop();
-                // What has been set twice for one time stands twice in a row.
-                if self.scheduled(target) == Some(time) && targets.last() != Some(&target) {
-                    targets.push(target);
-                }
-            }
-            for target in targets {
-                self.fire(target);
-            }
-            self.dispatch();
-        }
-        self.now_ms = self.now_ms.max(to_ms);
-    }
-
-    fn fire(&mut self, target: Target) {
-        match target {
-            Target::Context(at) => {
-                self.context_scheduled[at] = None;
-                let transition = self.contexts[at].fire(Env::plain(self.now_ms, &self.shapes, &self.shared, None));
-                self.apply_transition(at, transition);
-                self.schedule_context(at);
-            }
-            Target::Window(at) => {
-                self.window_scheduled[at] = None;
-                let mut change = Change::default();
-                self.shared.windows[at].fire(&self.catalog.windows[at].window, self.now_ms, &mut change);
-                self.window_changed(at, change);
-            }
-            Target::Statement(at, id) => {
-                let world = Self::world(self.now_ms, &self.shapes, &self.shared, &self.limits);
-                let statement = &mut self.statements[at];
-                match &statement.kind {
-                    Kind::Select(select) => {
-                        if let Some(instance) = self.states[at].selects.get_mut(&id) {
-                            instance.scheduled = None;
-                            instance.fire(select, world, &mut statement.sink);
-                        }
-                        self.feed_table(at, id);
-                    }
-                    Kind::On(on) => {
-                        let triggers = match self.states[at].triggers.get_mut(&id) {
-                            Some(instance) => {
-                                instance.scheduled = None;
-                                instance.fire(on, world)
-                            }
-                            None => Vec::new(),
-                        };
-                        self.act(at, id, &triggers);
-                    }
-                    Kind::Definition => {}
-                }
-                self.touch(at);
-                self.schedule_statement(at, id);
-            }
-        }
-    }
-
     /// An event from outside arrives. `value` gives the values of [`Runtime::columns`] by their places.
     pub(crate) fn event(
         &mut self,
@@ -739,210 +577,6 @@ impl Runtime {
         self.schedule_statement(at, id);
     }
 
-    /// Carries what a select `into table` has taken in into the table's aggregates.
-    fn feed_table(&mut self, at: usize, id: PartitionId) {
-        if self.statements[at].sink.table_rows.is_empty() {
-            return;
-        }
-        let moves = std::mem::take(&mut self.statements[at].sink.table_rows);
-        let Kind::Select(select) = &self.statements[at].kind else {
-            return;
-        };
-        let Some(into) = &select.plan.into_table else { return };
-        for (row, entering) in moves {
-            let world = Self::world(self.now_ms, &self.shapes, &self.shared, &self.limits);
-            let Some(instance) = self.states[at].selects.get(&id) else {
-                return;
-            };
-            let keys = instance.group_key(select, &row, world);
-            let key = table_key(&keys);
-            let columns = self.catalog.tables.get(into.table).map_or(&[][..], |table| &table.keys);
-            let keyed: Vec<(usize, Value)> = columns.iter().copied().zip(keys).collect();
-            // The arguments are of the statement's rows; the table's group is taken out meanwhile.
-            let Some(table) = self.shared.tables.get_mut(into.table) else {
-                return;
-            };
-            let mut group = table.take_group(&key, &keyed);
-            let env = Env::plain(self.now_ms, &self.shapes, &self.shared, instance.partition.as_ref());
-            let scope = RowScope::of(env, &row);
-            let movement = crate::row::aggregate::Movement {
-                row: row.id(),
-                now_ms: self.now_ms,
-            };
-            for (slot, column) in &into.columns {
-                if let (Some(place), Some(aggregate)) = (
-                    self.shared.tables[into.table].place(*column),
-                    select.plan.aggregates.get(*slot),
-                ) {
-                    group.move_one(place, aggregate, movement, &scope, entering);
-                }
-            }
-            self.shared.tables[into.table].put_group(&key, group);
-        }
-    }
-
-    /// Does what triggers ask for.
-    fn act(&mut self, at: usize, id: PartitionId, triggers: &[Row]) {
-        for trigger in triggers {
-            let world = Self::world(self.now_ms, &self.shapes, &self.shared, &self.limits);
-            let statement = &mut self.statements[at];
-            let (Kind::On(on), Some(instance)) = (&statement.kind, self.states[at].triggers.get(&id)) else {
-                return;
-            };
-            let effects = instance.act(on, trigger, world, &mut statement.sink);
-            let target = on.plan.target;
-            for effect in effects {
-                self.effect(target, effect);
-            }
-        }
-    }
-
-    fn effect(&mut self, target: Option<InsertTarget>, effect: Effect) {
-        match (effect, target) {
-            (Effect::Set(variable, value), _) => self.shared.set_variable(variable, value),
-            // A merge inserts into what it acts on at once, elsewhere as `insert into` does.
-            (Effect::Insert(InsertTarget::Window(window), values), Some(InsertTarget::Window(own)))
-                if window == own =>
-            {
-                self.insert_into_window(window, values, Vec::new());
-            }
-            (Effect::Insert(target, values), _) => self.insert(target, values),
-            (Effect::Remove(rows), Some(InsertTarget::Window(window))) => {
-                self.remove_from_window(window, &rows);
-                let change = Change {
-                    updated: true,
-                    new: Vec::new(),
-                    old: rows,
-                };
-                self.window_changed(window, change);
-            }
-            (Effect::Remove(rows), Some(InsertTarget::Table(table))) => {
-                let keys = self.catalog.tables[table].keys.clone();
-                for row in rows {
-                    if let Some(event) = row.event(0) {
-                        let key: Vec<Value> = keys.iter().filter_map(|key| event.values.get(*key).cloned()).collect();
-                        self.shared.tables[table].rows.shift_remove(&table_key(&key));
-                    }
-                }
-            }
-            (Effect::Replace(rows), Some(InsertTarget::Window(window))) => {
-                for (row, values) in rows {
-                    self.remove_from_window(window, std::slice::from_ref(&row));
-                    self.insert_into_window(window, values, vec![row]);
-                }
-            }
-            (Effect::Replace(rows), Some(InsertTarget::Table(table))) => {
-                let keys = self.catalog.tables[table].keys.clone();
-                for (row, values) in rows {
-                    if let Some(event) = row.event(0) {
-                        let key: Vec<Value> = keys.iter().filter_map(|key| event.values.get(*key).cloned()).collect();
-                        if let Some(row) = self.shared.tables[table].rows.get_mut(&table_key(&key)) {
-                            row.values = values;
-                        }
-                    }
-                }
-            }
-            (Effect::Remove(_) | Effect::Replace(_), _) => {}
-        }
-    }
-
-    /// Inserts a row of values.
-    fn insert(&mut self, target: InsertTarget, values: Vec<Value>) {
-        match target {
-            InsertTarget::Events(event_type) => {
-                self.next_event += 1;
-                let event = Arc::new(Event {
-                    id: self.next_event,
-                    shape: WHOLE,
-                    values: values.into(),
-                });
-                self.queue.events.push_back((event_type, event));
-            }
-            InsertTarget::Window(window) => self.queue.rows.push_back((window, values)),
-            InsertTarget::Table(table) => {
-                let keys: Vec<(usize, Value)> = self.catalog.tables[table]
-                    .keys
-                    .iter()
-                    .map(|key| (*key, values.get(*key).cloned().unwrap_or_default()))
-                    .collect();
-                let key = table_key(&keys.iter().map(|(_, value)| value.clone()).collect::<Vec<_>>());
-                if self.shared.tables[table].rows.len() < self.limits.groups {
-                    self.shared.tables[table].row(&key, &keys).values = values;
-                }
-            }
-        }
-    }
-
-    /// Takes in events that statements elsewhere have inserted at one time.
-    pub(crate) fn insert_events(&mut self, event_type: CatalogId, events: Vec<Vec<Value>>) {
-        for values in events {
-            self.insert(InsertTarget::Events(event_type), values);
-        }
-        self.dispatch();
-    }
-
-    /// Takes rows out of a named window.
-    fn remove_from_window(&mut self, window: CatalogId, gone: &[Row]) {
-        self.with_window(window, |rows, plan, moment| rows.remove(plan, gone, moment));
-    }
-
-    /// Changes the rows of a named window, which is taken out while its expressions look at the rest of what is shared.
-    fn with_window(&mut self, window: CatalogId, change: impl FnOnce(&mut Window, &WindowPlan, &Moment<'_>)) {
-        let plan = &self.catalog.windows[window].window;
-        let mut rows = std::mem::replace(&mut self.shared.windows[window], Window::new(plan, self.now_ms));
-        let env = Env::plain(self.now_ms, &self.shapes, &self.shared, None);
-        let moment = Moment {
-            now_ms: self.now_ms,
-            eval: &|expr, row| expr.eval(&RowScope::of(env, row)),
-        };
-        change(&mut rows, plan, &moment);
-        self.shared.windows[window] = rows;
-    }
-
-    fn insert_into_window(&mut self, window: CatalogId, values: Vec<Value>, replaced: Vec<Row>) {
-        self.next_event += 1;
-        let row = Row::One(Arc::new(Event {
-            id: self.next_event,
-            shape: WHOLE,
-            values: values.into(),
-        }));
-        self.row_into_window(window, &row, replaced);
-    }
-
-    fn row_into_window(&mut self, window: CatalogId, row: &Row, replaced: Vec<Row>) {
-        let mut change = Change::default();
-        self.with_window(window, |rows, plan, moment| rows.insert(plan, row, moment, &mut change));
-        if !replaced.is_empty() {
-            change.updated = true;
-            change.old.splice(0..0, replaced);
-        }
-        self.window_changed(window, change);
-    }
-
-    /// A named window has changed: its own statement and those that read it learn of it.
-    fn window_changed(&mut self, window: CatalogId, change: Change) {
-        self.schedule_window(window);
-        if !change.updated {
-            return;
-        }
-        self.shared
-            .absorb(window, (&change.new, &change.old), &self.shapes, self.now_ms);
-        if let Some(maker) = self.window_makers[window] {
-            self.statements[maker]
-                .sink
-                .results
-                .push(Results::whole(&change.new, &change.old));
-            self.touch(maker);
-        }
-        match self.shared.untold.last_mut() {
-            Some((changed, new, old)) if *changed == window => {
-                new.extend(change.new);
-                old.extend(change.old);
-            }
-            _ => self.shared.untold.push((window, change.new, change.old)),
-        }
-    }
-
     /// Delivers what has come about, then lets what has been inserted be processed: rows for named windows first, events one
     /// after the other.
     fn dispatch(&mut self) {
@@ -971,48 +605,6 @@ impl Runtime {
             self.process(event_type, &event, |_| true);
             self.deliver();
             self.tell_of_windows();
-        }
-    }
-
-    /// Lets those that read named windows learn of the changes: of one window all at once, unless another has changed in between.
-    fn tell_of_windows(&mut self) {
-        while !self.shared.untold.is_empty() {
-            for (window, new, old) in std::mem::take(&mut self.shared.untold) {
-                self.tell_of_window(window, &new, &old);
-            }
-            self.deliver();
-        }
-    }
-
-    fn tell_of_window(&mut self, window: CatalogId, new: &[Row], old: &[Row]) {
-        for position in 0..self.window_listeners[window].len() {
-            let at = self.window_listeners[window][position];
-            let ids: Vec<PartitionId> = {
-                let state = &self.states[at];
-                state.selects.keys().chain(state.triggers.keys()).copied().collect()
-            };
-            for id in ids {
-                let world = Self::world(self.now_ms, &self.shapes, &self.shared, &self.limits);
-                let statement = &mut self.statements[at];
-                match &statement.kind {
-                    Kind::Select(select) => {
-                        if let Some(instance) = self.states[at].selects.get_mut(&id) {
-                            instance.window_changed(select, window, new, old, world, &mut statement.sink);
-                        }
-                        self.feed_table(at, id);
-                    }
-                    Kind::On(on) => {
-                        let triggers = match self.states[at].triggers.get_mut(&id) {
-                            Some(instance) => instance.window_changed(on, window, (new, old), world),
-                            None => Vec::new(),
-                        };
-                        self.act(at, id, &triggers);
-                    }
-                    Kind::Definition => {}
-                }
-                self.touch(at);
-                self.schedule_statement(at, id);
-            }
         }
     }
 
@@ -1088,62 +680,5 @@ impl Runtime {
             size = (size.0 + rows, size.1 + groups, size.2 + states);
         }
         size
-    }
-
-    /// Appends the state; nothing is under way between calls from outside.
-    pub(crate) fn save(&self, bytes: Vec<u8>) -> Result<Vec<u8>, postcard::Error> {
-        let saved = Saved {
-            shared: &self.shared,
-            contexts: self.contexts.iter().map(ContextRuntime::state).collect(),
-            states: &self.states,
-            now_ms: self.now_ms,
-            next_event: self.next_event,
-        };
-        postcard::to_extend(&saved, bytes)
-    }
-
-    /// Takes up a state that the same statements have written; returns the bytes behind it.
-    pub(crate) fn restore<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], postcard::Error> {
-        let (restored, rest): (Restored, _) = postcard::take_from_bytes(bytes)?;
-        if restored.states.len() != self.states.len()
-            || restored.contexts.len() != self.contexts.len()
-            || restored.shared.windows.len() != self.shared.windows.len()
-            || restored.shared.tables.len() != self.shared.tables.len()
-        {
-            return Err(postcard::Error::DeserializeBadEncoding);
-        }
-        let before = std::mem::replace(&mut self.shared, restored.shared);
-        self.shared.attach(&self.catalog);
-        self.shared.restore_indexes(before, &self.shapes, restored.now_ms);
-        for (context, state) in self.contexts.iter_mut().zip(restored.contexts) {
-            context.restore(state);
-        }
-        self.states = restored.states;
-        self.now_ms = restored.now_ms;
-        self.next_event = restored.next_event;
-        self.timers.clear();
-        self.context_scheduled.fill(None);
-        self.window_scheduled.fill(None);
-        for at in 0..self.contexts.len() {
-            self.schedule_context(at);
-        }
-        for at in 0..self.shared.windows.len() {
-            self.schedule_window(at);
-        }
-        for at in 0..self.states.len() {
-            let state = &self.states[at];
-            let selects = state
-                .selects
-                .iter()
-                .filter_map(|(id, instance)| Some((*id, instance.scheduled?)));
-            let triggers = state
-                .triggers
-                .iter()
-                .filter_map(|(id, instance)| Some((*id, instance.scheduled?)));
-            for (id, due) in selects.chain(triggers) {
-                self.timers.push(Reverse((due, Target::Statement(at, id))));
-            }
-        }
-        Ok(rest)
     }
 }

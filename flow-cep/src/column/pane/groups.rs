@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use crate::column::groups::{Cell, Groups, Index, Mapping, add_rows, ranks};
+use crate::column::groups::{Cell, Groups, add_rows, ranks};
+use crate::column::index::{Index, Mapping};
 use crate::column::interner::{NONE, Rows};
 use crate::column::keys::{KeyId, Keys};
 use crate::column::numbers::{Number, Numbers};

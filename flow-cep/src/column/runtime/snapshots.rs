@@ -2,7 +2,7 @@
 
 use super::Runtime;
 use crate::column::emit::{Clauses, GroupColumn, GroupOutput};
-use crate::column::groups::Mapping;
+use crate::column::index::Mapping;
 use crate::column::keys::KeyId;
 use crate::column::numbers::Numbers;
 use crate::column::pane::{Client, PaneGroups, PanePairs, Panes, Place};
@@ -52,14 +52,7 @@ impl Runtime {
             Place::Groups(groups) => self.panes[at].groups[groups].keep(span),
             Place::Pairs(pairs) => self.panes[at].pairs[pairs].keep(span),
         }
-        let clauses = Clauses {
-            having: having.as_ref(),
-            select,
-            order: &query.order,
-            limit: query.limit,
-            offset: query.offset,
-            schema: &query.schema,
-        };
+        let clauses = Clauses::of(query, having.as_ref(), select);
         let output = GroupOutput::new(columns, &self.column_types(&atoms, aggregates), &clauses);
         self.panes[at].clients.push(Client {
             statement,

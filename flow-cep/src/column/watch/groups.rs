@@ -11,7 +11,7 @@ use super::log::Log;
 use super::ring::Ring;
 use super::rule::Rule;
 use super::span::{Count, Sight, Span, SpanState};
-use crate::column::groups::{Index, Mapping};
+use crate::column::index::{Index, Mapping};
 use crate::column::interner::{NONE, Rows};
 use crate::column::keys::{KeyId, Keys};
 use crate::column::packed;
