@@ -98,10 +98,7 @@ pub(super) fn select(catalog: &Catalog, context: Option<CatalogId>, syntax: &Sel
             aggregate.function = match aggregate.function {
                 AggregateFunction::First => AggregateFunction::FirstEver,
                 AggregateFunction::Last => AggregateFunction::LastEver,
-                other => {
-                    aggregate.function = other;
-                    continue;
-                }
+                _ => continue,
             };
             aggregate.arguments.truncate(1);
         }
