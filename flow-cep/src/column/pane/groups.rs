@@ -217,7 +217,13 @@ impl PaneGroups {
 
     /// Closes the open pane.
     pub(crate) fn close(&mut self) {
-        let mut pane = std::mem::take(&mut self.free);
+        // A pane of one instant must not lie in the memory of one of a whole interval.
+        let fits = self.free.slots.capacity() <= 2 * self.touched.len();
+        let mut pane = if fits {
+            std::mem::take(&mut self.free)
+        } else {
+            Pane::default()
+        };
         self.copy_open(&mut pane);
         for &slot in &pane.slots {
             self.words[slot as usize * self.stride..][..self.stride].fill(0);
@@ -270,7 +276,9 @@ impl PaneGroups {
                 release(&mut members.holders, &mut members.index, slots);
             }
             release(&mut self.holders, &mut self.index, &pane.slots);
-            self.free = pane;
+            if pane.slots.capacity() >= self.free.slots.capacity() {
+                self.free = pane;
+            }
         }
         self.index.settle(keys);
         self.members.iter_mut().for_each(|members| members.index.settle(keys));

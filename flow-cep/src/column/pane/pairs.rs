@@ -63,6 +63,13 @@ struct Pane {
     firsts: Vec<u32>,
 }
 
+impl Pane {
+    fn clear(&mut self) {
+        self.records.clear();
+        self.firsts.clear();
+    }
+}
+
 /// An argument whose nulls are counted, and the word of their number once there was one.
 #[derive(Debug)]
 struct Nulls {
@@ -298,7 +305,17 @@ impl PanePairs {
     /// Closes the open pane.
     pub(crate) fn close(&mut self) {
         self.sort();
-        let pane = std::mem::replace(&mut self.open, std::mem::take(&mut self.free));
+        // A pane of one instant must not lie in the memory of one of a whole interval.
+        let fits = self.free.firsts.capacity() <= 2 * self.open.firsts.len();
+        let mut pane = if fits {
+            std::mem::take(&mut self.free)
+        } else {
+            Pane::default()
+        };
+        pane.records.pairs.clone_from(&self.open.records.pairs);
+        pane.records.words.clone_from(&self.open.records.words);
+        pane.firsts.clone_from(&self.open.firsts);
+        self.open.clear();
         self.open_rows = 0;
         self.closed_records += pane.records.pairs.len();
         self.closed.push_back(pane);
@@ -344,11 +361,11 @@ impl PanePairs {
 
     /// Forgets so many of the oldest panes, which have left all spans.
     pub(crate) fn forget(&mut self, panes: usize) {
-        for mut pane in self.closed.drain(..panes) {
+        for pane in self.closed.drain(..panes) {
             self.closed_records -= pane.records.pairs.len();
-            pane.records.clear();
-            pane.firsts.clear();
-            self.free = pane;
+            if pane.firsts.capacity() >= self.free.firsts.capacity() {
+                self.free = pane;
+            }
         }
     }
 
