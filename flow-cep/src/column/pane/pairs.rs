@@ -336,22 +336,20 @@ impl PanePairs {
             let change = match changes[..] {
                 [] => continue,
                 [one] => one,
-                // What comes is before what goes.
-                [(first, 1), second, ref others @ ..] => {
-                    merge(self.stride, first, second, true, &mut self.changes);
-                    for &other in others {
-                        merge(self.stride, &self.changes, other, true, &mut self.spare);
+                // Told by the sign of the first, so that it need not be copied to begin with.
+                [(first, sign), (second, other), ref more @ ..] => {
+                    merge(self.stride, first, (second, sign * other), true, &mut self.changes);
+                    for &(records, other) in more {
+                        merge(
+                            self.stride,
+                            &self.changes,
+                            (records, sign * other),
+                            true,
+                            &mut self.spare,
+                        );
                         std::mem::swap(&mut self.changes, &mut self.spare);
                     }
-                    (&self.changes, 1)
-                }
-                _ => {
-                    self.changes.clear();
-                    for &change in &changes {
-                        merge(self.stride, &self.changes, change, true, &mut self.spare);
-                        std::mem::swap(&mut self.changes, &mut self.spare);
-                    }
-                    (&self.changes, 1)
+                    (&self.changes, sign)
                 }
             };
             merge(self.stride, &totals.records, change, false, &mut self.spare);
@@ -634,12 +632,8 @@ impl Order {
         self.spare.resize(self.entries.len(), (0, 0));
         for shift in (0..bits).step_by(DIGIT_BITS as usize) {
             let digit = |key: u64| {
-                usize::from(
-                    ((key >> shift) & DIGIT_MASK)
-                        .to_le_bytes()
-                        .first_chunk()
-                        .map_or(0, |low| u16::from_le_bytes(*low)),
-                )
+                let [low, high, ..] = ((key >> shift) & DIGIT_MASK).to_le_bytes();
+                usize::from(u16::from_le_bytes([low, high]))
             };
             let mut starts = [0_u32; DIGITS];
             for &(key, _) in &self.entries {
