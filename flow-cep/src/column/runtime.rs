@@ -618,7 +618,8 @@ impl Runtime {
         for watch in &self.watches {
             for groups in &watch.groups {
                 if let Some(span) = groups.span_of(statement) {
-                    let rows = usize::try_from(watch.log.next - span.leaving).unwrap_or(usize::MAX);
+                    let oldest = watch.log.oldest(span.span_ms, watch.now_ms);
+                    let rows = usize::try_from(watch.log.next - oldest).unwrap_or(usize::MAX);
                     return (rows, groups.len());
                 }
             }

@@ -4,6 +4,7 @@ use arrow_schema::DataType;
 
 use super::{Emission, Runtime};
 use crate::column::compile::asks_seldom;
+use crate::column::index::Mapping;
 use crate::column::keys::{KeyId, can_be_key};
 use crate::column::query::{Aggregate, Function, Output, Query, Window};
 use crate::column::scalar::Scalar;
@@ -34,10 +35,16 @@ impl Runtime {
             self.watches.len() - 1
         });
         let groups = self.watches[at].groups.iter().position(|groups| groups.key() == key);
+        let mapping = if self.filters[filter].conditions.is_empty() {
+            Mapping::Same
+        } else {
+            Mapping::Own
+        };
         let groups = groups.unwrap_or_else(|| {
-            self.watches[at].groups.push(Groups::new(key));
+            self.watches[at].groups.push(Groups::new(key, mapping));
             self.watches[at].groups.len() - 1
         });
+        self.watches[at].log.lengthen(span_ms);
         let span = self.watches[at].groups[groups].span(span_ms);
         let every_ms = match query.output {
             Output::First { every_ms } => Some(every_ms),
@@ -129,7 +136,8 @@ impl Runtime {
             } else {
                 &self.filters[watch.filter].rows
             };
-            if rows.len() == 0 && watch.next_ms().is_none_or(|next_ms| next_ms > now_ms) {
+            watch.now_ms = now_ms;
+            if rows.len() == 0 && !watch.is_due() {
                 continue;
             }
             let numbers: Vec<_> = watch
@@ -137,7 +145,7 @@ impl Runtime {
                 .numbers()
                 .map(|number| &self.inputs.numbers[number].1)
                 .collect();
-            watch.run(&mut self.keys, times, rows, &numbers, now_ms, &mut self.given);
+            watch.run(&mut self.keys, times, rows, &numbers, &mut self.given);
         }
         let emissions = self.given.drain(..).map(|given| {
             let Given {

@@ -1,21 +1,28 @@
-//! Groups of watched windows: a count each, and more for those of which a condition may be true.
+//! Groups of watched windows: a bound of what each can have, and more for those of which a condition may be true.
 //!
 //! Rows come and go one after the other, and after each the rules are asked. Most groups have far fewer rows than any rule
-//! demands, so that a comparison is all it takes. What a condition reads beyond counts of rows and sums is kept only for groups
-//! that have the rows for it to be true, and what only the delivered row shows is gathered from the rows of the group when
-//! it is delivered: each row knows the one before it in its group. Windows of several lengths share all but their counts.
+//! demands, so that a comparison is all it takes ([`census`](super::census)). The others are candidates: their rows are marked and
+//! leave one by one, and each window knows their counts and sums. What a condition reads beyond these is kept only for
+//! candidates that have the rows for it to be true, and what only the delivered row shows is gathered from the rows of the group
+//! when it is delivered: each row knows the one before it in its group. Windows of several lengths share all but the counts.
 
 use serde::{Deserialize, Serialize};
 
+use super::census::{Census, CensusState};
+use super::chain::{Chain, NO_ROW};
 use super::log::Log;
+use super::marks::Marks;
 use super::ring::Ring;
 use super::rule::Rule;
 use super::span::{Count, Sight, Span, SpanState};
 use crate::column::index::{Index, Mapping};
-use crate::column::interner::{NONE, Rows};
+use crate::column::interner::{NONE, Rows, id_from};
 use crate::column::keys::{KeyId, Keys};
 use crate::column::packed;
 use crate::value::Value;
+
+/// Groups up to which those without rows are not looked for.
+const FEW_GROUPS: usize = 1024;
 
 /// Rows that a rule gives at one update.
 #[derive(Debug)]
@@ -27,46 +34,19 @@ pub(crate) struct Given {
     pub(crate) rows: Vec<Vec<Value>>,
 }
 
-/// The rows of each group, linked from the newest to the oldest.
-#[derive(Debug)]
-pub(crate) struct Heads {
-    /// By group: its newest row.
-    newest: Vec<u64>,
-    /// By row: how far before it the row lies that came before it in the group.
-    back: Ring<u32>,
+/// A group that is watched closely.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Candidate {
+    /// [`NONE`] for a vacant place.
+    pub(crate) slot: u32,
+    pub(crate) newest: u64,
 }
 
-impl Heads {
-    fn starting_at(row: u64) -> Self {
-        Self {
-            newest: Vec::new(),
-            back: Ring::starting_at(row),
-        }
-    }
-
-    pub(crate) fn newest(&self, slot: u32) -> u64 {
-        self.newest[slot as usize]
-    }
-
-    /// The newest rows of a group, so many of them, the oldest first.
-    pub(crate) fn rows_of(&self, slot: u32, count: u32) -> Vec<u64> {
-        let mut rows = Vec::with_capacity(count as usize);
-        let mut row = self.newest(slot);
-        for _ in 0..count {
-            rows.push(row);
-            row = row.saturating_sub(u64::from(self.back.get(row)));
-        }
-        rows.reverse();
-        rows
-    }
-
-    /// Puts a row, whose place has been made, in front of its group, which has others or none.
-    fn lead(&mut self, slot: u32, row: u64, others: u32) {
-        let newest = std::mem::replace(&mut self.newest[slot as usize], row);
-        if others > 0 {
-            self.back.set(row, u32::try_from(row - newest).unwrap_or(u32::MAX));
-        }
-    }
+impl Candidate {
+    const VACANT: Self = Self {
+        slot: NONE,
+        newest: NO_ROW,
+    };
 }
 
 /// The groups by one key of the rows that pass one filter, in windows of several lengths.
@@ -74,15 +54,25 @@ impl Heads {
 pub(crate) struct Groups {
     index: Index,
     key: KeyId,
-    heads: Heads,
+    census: Census,
+    chain: Chain,
     /// By row: its group.
     slots: Ring<u32>,
+    /// The rows of candidates.
+    marks: Marks,
+    candidates: Vec<Candidate>,
+    vacant: Vec<u32>,
     pub(crate) spans: Vec<Span>,
     /// The longest of the spans.
     longest: usize,
-    /// By group and span.
+    /// By candidate and span.
     counts: Vec<Count>,
+    /// When a row of a candidate leaves next.
+    due_ms: i64,
+    /// Groups from which on those without rows are looked for.
+    crowded: usize,
     entered: Vec<u32>,
+    near: Vec<u32>,
     moved: Vec<u32>,
     emptied: Vec<u32>,
 }
@@ -94,24 +84,34 @@ pub(crate) struct GroupsState {
     ids: Vec<u32>,
     #[serde(with = "packed")]
     free: Vec<u32>,
-    first: u64,
+    census: CensusState,
+    /// By row of the log.
     #[serde(with = "packed")]
     slots: Vec<u32>,
+    #[serde(with = "packed")]
+    candidates: Vec<u32>,
     spans: Vec<SpanState>,
 }
 
 impl Groups {
     /// Groups by a key, of windows without rows.
-    pub(crate) fn new(key: KeyId) -> Self {
+    pub(crate) fn new(key: KeyId, mapping: Mapping) -> Self {
         Self {
-            index: Index::new(Some(key), Mapping::Own),
+            index: Index::new(Some(key), mapping),
             key,
-            heads: Heads::starting_at(0),
+            census: Census::new(),
+            chain: Chain::starting_at(0),
             slots: Ring::starting_at(0),
+            marks: Marks::starting_at(0),
+            candidates: Vec::new(),
+            vacant: Vec::new(),
             spans: Vec::new(),
             longest: 0,
             counts: Vec::new(),
+            due_ms: i64::MAX,
+            crowded: FEW_GROUPS,
             entered: Vec::new(),
+            near: Vec::new(),
             moved: Vec::new(),
             emptied: Vec::new(),
         }
@@ -121,7 +121,7 @@ impl Groups {
         self.key
     }
 
-    /// Groups that have rows.
+    /// Groups that have rows, or had some lately.
     pub(crate) const fn len(&self) -> usize {
         self.index.len()
     }
@@ -136,11 +136,13 @@ impl Groups {
         if span_ms > self.spans[self.longest].span_ms {
             self.longest = at;
         }
+        self.census.lengthen(span_ms);
         at
     }
 
     /// Adds a rule over the window at a place; only before the first row.
     pub(crate) fn add(&mut self, span: usize, rule: Rule) {
+        self.census.regard(&rule.threshold, &self.spans[span]);
         self.spans[span].add(rule);
     }
 
@@ -150,19 +152,12 @@ impl Groups {
         self.spans.iter().find(rules_it)
     }
 
-    /// The oldest row that a window holds.
-    pub(crate) fn oldest(&self) -> u64 {
-        self.spans[self.longest].leaving
+    /// When a row leaves a window next, of which rules may have something to say.
+    pub(crate) const fn due_ms(&self) -> i64 {
+        self.due_ms
     }
 
-    /// When the next row leaves a window.
-    pub(crate) fn next_ms(&self, log: &Log) -> i64 {
-        let spans = self.spans.iter().map(|span| span.next_ms(log));
-        spans.min().unwrap_or(i64::MAX)
-    }
-
-    /// Takes the newest rows of the log, whose place in the slice `rows` tells, and lets those leave whose time has come at
-    /// `now_ms`.
+    /// Takes the newest rows of the log, whose place in the slice `rows` tells, and lets time pass up to `now_ms`.
     pub(crate) fn run(
         &mut self,
         keys: &mut Keys,
@@ -174,33 +169,81 @@ impl Groups {
         let mut entered = std::mem::take(&mut self.entered);
         entered.clear();
         self.index.enter(keys, rows, (0, count), None, &mut entered);
-        let bound = self.index.bound();
-        self.heads.newest.resize(bound, 0);
-        self.counts.resize(bound * self.spans.len(), Count::EMPTY);
-        self.spans.iter_mut().for_each(|span| span.grow(bound));
-        for &slot in &entered {
-            self.slots.push(slot);
-            self.heads.back.push(0);
-        }
-        let mut next_ms = self.next_ms(log);
-        for (place, (&slot, row)) in entered.iter().zip(log.next - count as u64..).enumerate() {
-            let time_ms = log.times.get(row);
-            if next_ms <= time_ms {
-                self.expire(keys, log, time_ms, given);
-                next_ms = self.next_ms(log);
+        self.census.grow(self.index.bound());
+        self.marks.grow(log.next);
+        entered.iter().for_each(|&slot| self.slots.push(slot));
+        let first = log.next - count as u64;
+        let mut from = 0;
+        while from < count {
+            self.pass(keys, log, log.times.get(first + from as u64), given);
+            from = self.take_in(log, &entered, first, from);
+            let near = std::mem::take(&mut self.near);
+            for &place in &near {
+                let place = place as usize;
+                let row = first + place as u64;
+                let time_ms = log.times.get(row);
+                if self.due_ms <= time_ms {
+                    self.expire(keys, log, time_ms, given);
+                }
+                self.arrive(keys, log, (row, entered[place]), (time_ms, rows.row(place)), given);
             }
-            if slot != NONE {
-                self.arrive(keys, log, (row, slot), (time_ms, rows.row(place)), given);
-            }
+            self.near = near;
         }
         self.entered = entered;
-        if next_ms <= now_ms {
+        self.pass(keys, log, now_ms, given);
+        self.settle(keys, log, now_ms);
+    }
+
+    /// Forgets what is known of the rows before a number, which have left.
+    pub(crate) fn give_up(&mut self, before: u64) {
+        self.slots.give_up(before);
+        self.chain.give_up(before);
+        self.marks.give_up(before);
+    }
+
+    /// Counts the rows of the same period from a place of the entered ones on; returns the place of the first of another. Those
+    /// of groups that may have what a rule demands are put down as near.
+    fn take_in(&mut self, log: &Log, entered: &[u32], first: u64, from: usize) -> usize {
+        self.near.clear();
+        let end_ms = self.census.end_ms().unwrap_or(i64::MAX);
+        let rows = entered.len();
+        let is_within = |place: usize| end_ms == i64::MAX || log.times.get(first + place as u64) < end_ms;
+        let until = if is_within(rows - 1) {
+            rows
+        } else {
+            (from..rows).find(|&place| !is_within(place)).unwrap_or(rows)
+        };
+        for (place, &slot) in (id_from(from)..).zip(&entered[from..until]) {
+            let row = first + u64::from(place);
+            if slot == NONE {
+                self.chain.push(row, NO_ROW);
+                continue;
+            }
+            if self.census.is_new(slot) {
+                self.index.arrive(slot);
+            }
+            if self.census.enter(log, &mut self.chain, (row, slot)) {
+                self.near.push(place);
+            }
+        }
+        until
+    }
+
+    /// Lets time pass up to and including an instant.
+    fn pass(&mut self, keys: &Keys, log: &Log, now_ms: i64, given: &mut Vec<Given>) {
+        while let Some(end_ms) = self.census.end_ms().filter(|&end_ms| end_ms <= now_ms && end_ms < i64::MAX) {
+            self.expire(keys, log, end_ms, given);
+            // Without candidates nothing leaves, and periods in between do not matter.
+            let next_ms = if self.due_ms == i64::MAX { now_ms } else { end_ms };
+            self.census.turn(next_ms);
+            self.dismiss(log);
+        }
+        if self.census.end_ms().is_none() {
+            self.census.turn(now_ms);
+        }
+        if self.due_ms <= now_ms {
             self.expire(keys, log, now_ms, given);
         }
-        self.settle(keys, now_ms);
-        let oldest = self.oldest();
-        self.slots.give_up(oldest);
-        self.heads.back.give_up(oldest);
     }
 
     fn arrive(
@@ -211,49 +254,114 @@ impl Groups {
         (now_ms, in_slice): (i64, usize),
         given: &mut Vec<Given>,
     ) {
+        let mut place = self.census.candidate(slot);
+        if place == NONE {
+            place = self.elect(log, (row, slot), now_ms);
+        }
+        self.candidates[place as usize].newest = row;
+        self.marks.mark(row);
         let width = self.spans.len();
-        let counts = &mut self.counts[slot as usize * width..][..width];
-        self.heads.lead(slot, row, counts[self.longest].rows);
+        let counts = &mut self.counts[place as usize * width..][..width];
         for (span, count) in self.spans.iter_mut().zip(counts) {
-            if span.enter(log, &self.heads, count, (row, slot)) {
+            if span.due_ms == i64::MAX {
+                span.leaving = row;
+                span.due_ms = now_ms.saturating_add(span.span_ms);
+                self.due_ms = self.due_ms.min(span.due_ms);
+            }
+            if span.enter(log, &self.chain, count, (row, place)) {
                 let sight = Sight {
                     keys,
                     log,
                     index: &self.index,
                     key: self.key,
-                    heads: &self.heads,
+                    chain: &self.chain,
+                    candidates: &self.candidates,
                     now_ms,
                     row: Some(in_slice),
                 };
-                span.ask(sight, &[slot], |_| *count, given);
+                span.ask(sight, &[place], |_| *count, given);
             }
         }
     }
 
-    /// Lets the rows leave whose time has come, of each window instant by instant, and asks the rules about their groups.
+    /// Makes a group a candidate, with its rows before one; returns its place.
+    fn elect(&mut self, log: &Log, (row, slot): (u64, u32), now_ms: i64) -> u32 {
+        let place = self.vacant.pop().unwrap_or_else(|| {
+            self.candidates.push(Candidate::VACANT);
+            id_from(self.candidates.len() - 1)
+        });
+        let width = self.spans.len();
+        self.counts.resize(self.candidates.len() * width, Count::EMPTY);
+        self.census.set_candidate(slot, place);
+        self.candidates[place as usize] = Candidate { slot, newest: row };
+        let oldest = log.oldest(self.spans[self.longest].span_ms, now_ms);
+        let mut rows: Vec<u64> = self.chain.back_to(row, oldest).skip(1).collect();
+        rows.reverse();
+        rows.iter().for_each(|&row| self.marks.mark(row));
+        let counts = &mut self.counts[place as usize * width..][..width];
+        for (span, count) in self.spans.iter_mut().zip(counts) {
+            span.grow(self.candidates.len());
+            let oldest = log.oldest(span.span_ms, now_ms);
+            for &row in &rows[rows.partition_point(|&row| row < oldest)..] {
+                span.enter(log, &self.chain, count, (row, place));
+            }
+            span.seek(log, &self.marks, oldest);
+            self.due_ms = self.due_ms.min(span.due_ms);
+        }
+        place
+    }
+
+    /// Lets the candidates go that no longer are any.
+    fn dismiss(&mut self, log: &Log) {
+        let oldest = self.spans[self.longest].leaving;
+        for place in 0..self.candidates.len() {
+            let Candidate { slot, newest } = self.candidates[place];
+            if slot == NONE || self.census.is_near(slot) {
+                continue;
+            }
+            for row in self.chain.back_to(newest, oldest) {
+                self.marks.unmark(row);
+            }
+            self.vacate(id_from(place));
+        }
+        self.due_ms = i64::MAX;
+        for span in &mut self.spans {
+            span.seek(log, &self.marks, span.leaving);
+            self.due_ms = self.due_ms.min(span.due_ms);
+        }
+    }
+
+    /// Forgets a candidate whose rows are not marked.
+    fn vacate(&mut self, place: u32) {
+        let width = self.spans.len();
+        let counts = &mut self.counts[place as usize * width..][..width];
+        for (span, count) in self.spans.iter_mut().zip(counts) {
+            span.forget(count, place);
+        }
+        let candidate = std::mem::replace(&mut self.candidates[place as usize], Candidate::VACANT);
+        self.census.set_candidate(candidate.slot, NONE);
+        self.vacant.push(place);
+    }
+
+    /// Lets the rows of candidates leave whose time has come, of each window instant by instant, and asks the rules.
     fn expire(&mut self, keys: &Keys, log: &Log, now_ms: i64, given: &mut Vec<Given>) {
         let width = self.spans.len();
+        self.due_ms = i64::MAX;
         for (at, span) in self.spans.iter_mut().enumerate() {
-            loop {
-                let due_ms = span.next_ms(log);
-                if due_ms > now_ms || span.leaving >= log.next {
-                    break;
-                }
-                let came_ms = log.times.get(span.leaving);
+            while span.due_ms <= now_ms {
+                let due_ms = span.due_ms;
                 self.moved.clear();
-                while span.leaving < log.next && log.times.get(span.leaving) == came_ms {
-                    let (row, slot) = (span.leaving, self.slots.get(span.leaving));
-                    span.leaving += 1;
-                    if slot == NONE {
-                        continue;
-                    }
-                    let count = &mut self.counts[slot as usize * width + at];
-                    span.leave(log, count, (row, slot));
+                while span.due_ms == due_ms {
+                    let row = span.leaving;
+                    span.seek(log, &self.marks, row + 1);
+                    let place = self.census.candidate(self.slots.get(row));
+                    let count = &mut self.counts[place as usize * width + at];
+                    span.leave(log, count, (row, place));
                     if count.rows == 0 && at == self.longest {
-                        self.emptied.push(slot);
+                        self.emptied.push(place);
                     }
                     if count.rows >= span.asked_from {
-                        self.moved.push(slot);
+                        self.moved.push(place);
                     }
                 }
                 if !self.moved.is_empty() {
@@ -262,30 +370,41 @@ impl Groups {
                         log,
                         index: &self.index,
                         key: self.key,
-                        heads: &self.heads,
+                        chain: &self.chain,
+                        candidates: &self.candidates,
                         now_ms: due_ms,
                         row: None,
                     };
                     let counts = &self.counts;
-                    span.ask(sight, &self.moved, |slot| counts[slot as usize * width + at], given);
+                    span.ask(sight, &self.moved, |place| counts[place as usize * width + at], given);
                 }
             }
+            self.due_ms = self.due_ms.min(span.due_ms);
         }
     }
 
     /// Gives back what groups without rows held, and forgets those that are no longer quiet.
-    fn settle(&mut self, keys: &mut Keys, now_ms: i64) {
+    fn settle(&mut self, keys: &mut Keys, log: &Log, now_ms: i64) {
         let width = self.spans.len();
         let mut emptied = std::mem::take(&mut self.emptied);
-        for slot in emptied.drain(..) {
-            // A row may have come since; and a group may have been emptied twice.
-            let rows = self.counts[slot as usize * width + self.longest].rows;
-            if rows == 0 && self.index.id(slot) != NONE {
-                self.spans.iter_mut().for_each(|span| span.forget(slot));
-                self.index.leave(slot);
+        for place in emptied.drain(..) {
+            // A row may have come since; and a candidate may have been emptied twice.
+            let rows = self.counts[place as usize * width + self.longest].rows;
+            if rows == 0 && self.candidates[place as usize].slot != NONE {
+                self.vacate(place);
             }
         }
         self.emptied = emptied;
+        if self.index.len() >= self.crowded {
+            let oldest = log.oldest(self.spans[self.longest].span_ms, now_ms);
+            let gone: Vec<u32> = self.census.gone(oldest).collect();
+            for slot in gone {
+                self.census.forget(slot);
+                self.index.leave(slot);
+            }
+            let groups = self.index.len();
+            self.crowded = (groups * 2).min(groups + keys.limit() / 16).max(FEW_GROUPS);
+        }
         self.index.settle(keys);
         for span in &mut self.spans {
             span.settle(keys, self.key, now_ms);
@@ -295,61 +414,88 @@ impl Groups {
     pub(crate) fn save(&self, log: &Log) -> GroupsState {
         let (ids, free) = self.index.parts();
         let width = self.spans.len();
-        let counts = |at: usize| self.counts.iter().skip(at).step_by(width).copied();
+        let places: Vec<u32> = (0..)
+            .zip(&self.candidates)
+            .filter(|(_, candidate)| candidate.slot != NONE)
+            .map(|(place, _)| place)
+            .collect();
+        let span = |(at, span): (usize, &Span)| span.save(&places, |place| self.counts[place as usize * width + at]);
         GroupsState {
             ids: ids.to_vec(),
             free: free.to_vec(),
-            first: self.oldest(),
-            slots: self.slots.span(self.oldest(), log.next),
-            spans: self
-                .spans
-                .iter()
-                .enumerate()
-                .map(|(at, span)| span.save(counts(at)))
-                .collect(),
+            census: self.census.save(),
+            slots: self.slots.span(log.first, log.next),
+            candidates: places.iter().map(|&place| self.candidates[place as usize].slot).collect(),
+            spans: self.spans.iter().enumerate().map(span).collect(),
         }
     }
 
     /// Takes up what was saved of the same groups over the rows of the log. None if it does not fit.
     pub(crate) fn restore(&mut self, keys: &mut Keys, log: &Log, state: GroupsState) -> Option<()> {
-        let bound = state.ids.len();
-        let oldest = state.spans.get(self.longest).map(|span| span.leaving);
-        let within = |span: &SpanState| (state.first..=log.next).contains(&span.leaving);
+        let bound = state.census.len();
+        let within = |span: &SpanState| (log.first..=log.next).contains(&span.leaving);
         if state.spans.len() != self.spans.len()
-            || state.first < log.first
-            || oldest != Some(state.first)
-            || state.slots.len() as u64 != log.next - state.first
+            || state.slots.len() as u64 != log.len()
             || !state.spans.iter().all(within)
         {
             return None;
         }
-        self.heads = Heads::starting_at(state.first);
-        self.heads.newest = vec![0; bound];
-        self.slots = Ring::starting_at(state.first);
-        let mut counts = vec![vec![Count::EMPTY; bound]; self.spans.len()];
-        for (&slot, row) in state.slots.iter().zip(state.first..) {
+        self.chain = Chain::starting_at(log.first);
+        self.slots = Ring::starting_at(log.first);
+        self.marks = Marks::starting_at(log.first);
+        self.marks.grow(log.next);
+        let mut newest = vec![NO_ROW; bound];
+        for (&slot, row) in state.slots.iter().zip(log.first..) {
             self.slots.push(slot);
-            self.heads.back.push(0);
             if slot == NONE {
+                self.chain.push(row, NO_ROW);
                 continue;
             }
-            if *state.ids.get(slot as usize)? == NONE {
+            let newest = newest.get_mut(slot as usize)?;
+            self.chain.push(row, std::mem::replace(newest, row));
+        }
+        let holds = state.census.holds();
+        self.census.restore(newest, log.first, state.census)?;
+        self.index.restore(keys, (state.ids, state.free), holds.into_iter())?;
+        for (place, slot) in (0..).zip(state.candidates) {
+            if slot as usize >= bound || self.census.candidate(slot) != NONE {
                 return None;
             }
-            self.heads.lead(slot, row, counts[self.longest][slot as usize].rows);
-            for (counts, span) in counts.iter_mut().zip(&state.spans) {
-                counts[slot as usize].rows += u32::from(row >= span.leaving);
+            let newest = self.census.newest(slot);
+            self.census.set_candidate(slot, place);
+            self.candidates.push(Candidate { slot, newest });
+        }
+        self.recount(log, &state.spans);
+        let width = self.spans.len();
+        for (at, (span, state)) in self.spans.iter_mut().zip(state.spans).enumerate() {
+            let mut counts: Vec<Count> = self.counts.iter().skip(at).step_by(width).copied().collect();
+            let leaving = state.leaving;
+            span.restore(keys, self.key, &mut counts, state)?;
+            for (place, count) in counts.into_iter().enumerate() {
+                self.counts[place * width + at] = count;
+            }
+            span.seek(log, &self.marks, leaving);
+            self.due_ms = self.due_ms.min(span.due_ms);
+        }
+        Some(())
+    }
+
+    /// Marks the rows of the candidates, and counts those that windows hold.
+    fn recount(&mut self, log: &Log, spans: &[SpanState]) {
+        let width = spans.len();
+        self.counts = vec![Count::EMPTY; self.candidates.len() * width];
+        for row in log.first..log.next {
+            let slot = self.slots.get(row);
+            if slot == NONE || self.census.candidate(slot) == NONE {
+                continue;
+            }
+            let counts = &mut self.counts[self.census.candidate(slot) as usize * width..][..width];
+            for (count, span) in counts.iter_mut().zip(spans) {
+                if row >= span.leaving {
+                    count.rows += 1;
+                    self.marks.mark(row);
+                }
             }
         }
-        let rows: Vec<i64> = counts[self.longest].iter().map(|count| i64::from(count.rows)).collect();
-        self.index.restore(keys, (state.ids, state.free), rows.into_iter())?;
-        let spans = self.spans.iter_mut().zip(&mut counts).zip(state.spans);
-        for ((span, counts), state) in spans {
-            span.restore(keys, self.key, counts, state)?;
-        }
-        self.counts = (0..bound)
-            .flat_map(|slot| counts.iter().map(move |counts| counts[slot]))
-            .collect();
-        Some(())
     }
 }

@@ -37,6 +37,8 @@ pub(crate) struct Log {
     pub(crate) first: u64,
     /// Number of the next row.
     pub(crate) next: u64,
+    /// The length of the longest window.
+    span_ms: i64,
     limit: u64,
     /// Rows that found no room since the last report.
     pub(crate) refused: u64,
@@ -66,6 +68,7 @@ impl Log {
             carried: Vec::new(),
             first: 0,
             next: 0,
+            span_ms: 0,
             limit: limit as u64,
             refused: 0,
         }
@@ -148,11 +151,36 @@ impl Log {
         count
     }
 
-    /// Gives up the rows before a number, which have left.
-    pub(crate) fn give_up(&mut self, keys: &mut Keys, before: u64) {
-        if before == self.first {
+    /// Lets rows stay for at least this long.
+    pub(crate) fn lengthen(&mut self, span_ms: i64) {
+        self.span_ms = self.span_ms.max(span_ms);
+    }
+
+    /// Whether the oldest row has left all windows at an instant.
+    pub(crate) fn is_over(&self, now_ms: i64) -> bool {
+        self.first < self.next && self.times.get(self.first).saturating_add(self.span_ms) <= now_ms
+    }
+
+    /// The oldest row that a window of a length still holds at an instant.
+    pub(crate) fn oldest(&self, span_ms: i64, now_ms: i64) -> u64 {
+        let (mut low, mut high) = (self.first, self.next);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.times.get(middle).saturating_add(span_ms) <= now_ms {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        low
+    }
+
+    /// Gives up the rows that have left all windows.
+    pub(crate) fn give_up(&mut self, keys: &mut Keys, now_ms: i64) {
+        if !self.is_over(now_ms) {
             return;
         }
+        let before = self.oldest(self.span_ms, now_ms);
         for carried in &mut self.carried {
             let left = (self.first..before).map(|row| carried.ids.get(row));
             keys.release_all(carried.atom, left.filter(|&id| id != NONE));

@@ -4,9 +4,12 @@
 //! for as long as its longest window ([`log`]); statements that group them by the same key share the [`groups`], those over a
 //! window of the same length what is kept for these ([`span`]), and each is a [`rule`].
 
+mod census;
+mod chain;
 mod detail;
 mod groups;
 mod log;
+mod marks;
 mod ring;
 mod rule;
 mod scope;
@@ -31,6 +34,8 @@ pub(crate) struct Watch {
     pub(crate) filter: usize,
     pub(crate) log: Log,
     pub(crate) groups: Vec<Groups>,
+    /// Up to when time has passed.
+    pub(crate) now_ms: i64,
 }
 
 /// What a checkpoint keeps of a watched window.
@@ -47,34 +52,39 @@ impl Watch {
             filter,
             log: Log::new(limit),
             groups: Vec::new(),
+            now_ms: i64::MIN,
         }
     }
 
-    /// When the next row leaves a window.
+    /// When a row leaves a window next, of which rules may have something to say.
     pub(crate) fn next_ms(&self) -> Option<i64> {
-        let groups = self.groups.iter().map(|groups| groups.next_ms(&self.log));
-        groups.min().filter(|&next_ms| next_ms != i64::MAX)
+        let groups = self.groups.iter().map(Groups::due_ms);
+        groups.min().filter(|&due_ms| due_ms != i64::MAX)
     }
 
-    /// Takes the selected rows of a slice and lets time pass up to `now_ms`, which is not before the last of them.
+    /// Whether something is to be done, though no row has come.
+    pub(crate) fn is_due(&self) -> bool {
+        self.log.is_over(self.now_ms) || self.next_ms().is_some_and(|next_ms| next_ms <= self.now_ms)
+    }
+
+    /// Takes the selected rows of a slice, of which none is later than now.
     pub(crate) fn run(
         &mut self,
         keys: &mut Keys,
         times: &[i64],
         rows: &Rows,
         numbers: &[&Numbers],
-        now_ms: i64,
         given: &mut Vec<Given>,
     ) {
+        let now_ms = self.now_ms;
         let count = self.log.append(keys, times, rows, numbers);
-        if count == 0 && self.next_ms().is_none_or(|next_ms| next_ms > now_ms) {
-            return;
-        }
         for groups in &mut self.groups {
             groups.run(keys, &self.log, (rows, count), now_ms, given);
         }
-        let oldest = self.groups.iter().map(Groups::oldest).min();
-        self.log.give_up(keys, oldest.unwrap_or(self.log.next));
+        self.log.give_up(keys, now_ms);
+        for groups in &mut self.groups {
+            groups.give_up(self.log.first);
+        }
     }
 
     pub(crate) fn save(&self) -> WatchState {

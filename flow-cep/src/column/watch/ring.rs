@@ -70,6 +70,20 @@ impl<T: Copy + Default> Ring<T> {
         }
     }
 
+    /// The first entry from a number on that is wanted, with its number.
+    pub(crate) fn find(&self, from: u64, wanted: impl Fn(&T) -> bool) -> Option<(u64, T)> {
+        let (chunk, at) = place(self.base, from.max(self.base));
+        let mut start = at;
+        for (chunk, entries) in self.chunks.iter().enumerate().skip(chunk) {
+            if let Some(at) = entries.iter().skip(start).position(&wanted) {
+                let at = start + at;
+                return Some((self.base + (chunk * CHUNK + at) as u64, entries[at]));
+            }
+            start = 0;
+        }
+        None
+    }
+
     /// Gives up the entries before a number, as far as they fill chunks.
     pub(crate) fn give_up(&mut self, before: u64) {
         while self.base + CHUNK as u64 <= before {

@@ -1,13 +1,15 @@
-//! The groups of one key as they stand in a window of one length, and the rules over them.
+//! The candidates among the groups of one key as they stand in a window of one length, and the rules over them.
 
 use std::collections::HashSet;
 
 use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
+use super::chain::Chain;
 use super::detail::{Detail, Wanted};
-use super::groups::{Given, Heads};
+use super::groups::{Candidate, Given};
 use super::log::Log;
+use super::marks::Marks;
 use super::rule::Rule;
 use super::scope::{Group, GroupScope};
 use crate::column::groups::{from_word, to_word};
@@ -17,7 +19,7 @@ use crate::column::keys::{KeyId, Keys};
 use crate::column::packed;
 use crate::value::{Value, compare_by};
 
-/// What every group has.
+/// What every candidate has.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Count {
     /// Rows of the group in the window.
@@ -37,7 +39,8 @@ pub(crate) struct Sight<'a> {
     pub(crate) log: &'a Log,
     pub(crate) index: &'a Index,
     pub(crate) key: KeyId,
-    pub(crate) heads: &'a Heads,
+    pub(crate) chain: &'a Chain,
+    pub(crate) candidates: &'a [Candidate],
     pub(crate) now_ms: i64,
     /// The row of the slice that has come; none if rows have left.
     pub(crate) row: Option<usize>,
@@ -47,11 +50,12 @@ pub(crate) struct Sight<'a> {
 #[derive(Debug)]
 pub(crate) struct Span {
     pub(crate) span_ms: i64,
-    /// The oldest row in the window, which leaves next.
+    /// The oldest row of a candidate in the window, which leaves next, and when it does.
     pub(crate) leaving: u64,
-    /// Arguments that are summed for every group.
+    pub(crate) due_ms: i64,
+    /// Arguments that are summed for every candidate.
     pub(crate) summed: Vec<usize>,
-    /// By group and argument: the sum, and how many numbers it is made of.
+    /// By candidate and argument: the sum, and how many numbers it is made of.
     sums: Vec<i64>,
     pub(crate) wanted: Wanted,
     details: Vec<Option<Detail>>,
@@ -66,8 +70,10 @@ pub(crate) struct Span {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SpanState {
     pub(crate) leaving: u64,
+    /// By candidate and argument.
     #[serde(with = "packed")]
     sums: Vec<i64>,
+    /// With the place of their candidates.
     details: Vec<(u32, Detail)>,
     quiet: Vec<Vec<(i64, u32)>>,
 }
@@ -77,6 +83,7 @@ impl Span {
         Self {
             span_ms,
             leaving: 0,
+            due_ms: i64::MAX,
             summed: Vec::new(),
             sums: Vec::new(),
             wanted: Wanted::default(),
@@ -97,29 +104,27 @@ impl Span {
         self.rules.push(rule);
     }
 
-    /// Makes room for groups.
-    pub(crate) fn grow(&mut self, groups: usize) {
-        self.sums.resize(groups * self.summed.len() * 2, 0);
+    /// Makes room for candidates.
+    pub(crate) fn grow(&mut self, candidates: usize) {
+        self.sums.resize(candidates * self.summed.len() * 2, 0);
     }
 
-    /// When the next row leaves.
-    pub(crate) fn next_ms(&self, log: &Log) -> i64 {
-        if self.leaving < log.next {
-            log.times.get(self.leaving).saturating_add(self.span_ms)
-        } else {
-            i64::MAX
-        }
+    /// Looks for the next row that leaves, from a row on.
+    pub(crate) fn seek(&mut self, log: &Log, marks: &Marks, from: u64) {
+        let next = marks.next(from);
+        self.leaving = next.unwrap_or(log.next);
+        self.due_ms = next.map_or(i64::MAX, |row| log.times.get(row).saturating_add(self.span_ms));
     }
 
-    /// The sums of a group, and of those behind it.
-    fn sums_of(&self, slot: u32) -> &[i64] {
-        &self.sums[slot as usize * self.summed.len() * 2..]
+    /// The sums of a candidate, and of those behind it.
+    fn sums_of(&self, place: u32) -> &[i64] {
+        &self.sums[place as usize * self.summed.len() * 2..]
     }
 
-    /// Takes in the newest row of a group, whose head knows it already; returns whether rules may have something to say.
-    pub(crate) fn enter(&mut self, log: &Log, heads: &Heads, count: &mut Count, (row, slot): (u64, u32)) -> bool {
+    /// Takes in the next row of a candidate, of which the chain knows; returns whether rules may have something to say.
+    pub(crate) fn enter(&mut self, log: &Log, chain: &Chain, count: &mut Count, (row, place): (u64, u32)) -> bool {
         count.rows += 1;
-        let at = slot as usize * self.summed.len() * 2;
+        let at = place as usize * self.summed.len() * 2;
         for (&argument, sum) in self.summed.iter().zip(self.sums[at..].as_chunks_mut::<2>().0) {
             if let Some(word) = log.word(argument, row) {
                 sum[0] = if log.is_double(argument) {
@@ -131,13 +136,13 @@ impl Span {
             }
         }
         if count.rows >= self.detailed_from || count.detail != NONE {
-            self.deepen(log, heads, count, (row, slot));
+            self.deepen(log, chain, count, row);
         }
         count.rows >= self.asked_from
     }
 
     /// Takes a row into the detail of its group, which is made if there is none yet.
-    fn deepen(&mut self, log: &Log, heads: &Heads, count: &mut Count, (row, slot): (u64, u32)) {
+    fn deepen(&mut self, log: &Log, chain: &Chain, count: &mut Count, row: u64) {
         if count.detail != NONE {
             if let Some(Some(detail)) = self.details.get_mut(count.detail as usize) {
                 detail.enter(&self.wanted, log, row);
@@ -145,7 +150,7 @@ impl Span {
             return;
         }
         let mut detail = Detail::new(&self.wanted);
-        for row in heads.rows_of(slot, count.rows) {
+        for row in chain.rows_to(row, count.rows) {
             detail.enter(&self.wanted, log, row);
         }
         self.attach(count, detail);
@@ -160,10 +165,16 @@ impl Span {
         count.detail = place;
     }
 
-    /// Takes the oldest row of a group out.
-    pub(crate) fn leave(&mut self, log: &Log, count: &mut Count, (row, slot): (u64, u32)) {
+    fn detach(&mut self, count: &mut Count) {
+        self.details[count.detail as usize] = None;
+        self.vacant.push(count.detail);
+        count.detail = NONE;
+    }
+
+    /// Takes the oldest row of a candidate out.
+    pub(crate) fn leave(&mut self, log: &Log, count: &mut Count, (row, place): (u64, u32)) {
         count.rows -= 1;
-        let at = slot as usize * self.summed.len() * 2;
+        let at = place as usize * self.summed.len() * 2;
         for (&argument, sum) in self.summed.iter().zip(self.sums[at..].as_chunks_mut::<2>().0) {
             if let Some(word) = log.word(argument, row) {
                 sum[1] -= 1;
@@ -182,33 +193,32 @@ impl Span {
         }
         // A group at the brink keeps its detail, or it would be made again and again.
         if count.rows == 0 || count.rows < self.detailed_from / 2 {
-            self.details[count.detail as usize] = None;
-            self.vacant.push(count.detail);
-            count.detail = NONE;
+            self.detach(count);
         } else if let Some(Some(detail)) = self.details.get_mut(count.detail as usize) {
             detail.leave(&self.wanted, log, row);
         }
     }
 
-    /// Asks the rules whether they give the rows of groups, of which something has come or gone. `count` tells of a group what
-    /// it has.
+    /// Asks the rules whether they give the rows of candidates, of which something has come or gone. `count` tells of a
+    /// candidate what it has.
     pub(crate) fn ask(
         &mut self,
         sight: Sight<'_>,
-        slots: &[u32],
+        places: &[u32],
         count: impl Fn(u32) -> Count,
         given: &mut Vec<Given>,
     ) {
         for at in 0..self.rules.len() {
             let mut rows: Vec<(Vec<Value>, Vec<Value>)> = Vec::new();
             let mut seen: HashSet<u32, RandomState> = HashSet::default();
-            for &slot in slots {
+            for &place in places {
                 let rule = &self.rules[at];
-                let Count { rows: held, detail } = count(slot);
-                let sums = self.sums_of(slot);
+                let Count { rows: held, detail } = count(place);
+                let sums = self.sums_of(place);
                 if held < rule.threshold.rows || rule.threshold.sums.iter().any(|&(sum, least)| sums[sum * 2] < least) {
                     continue;
                 }
+                let Candidate { slot, newest } = sight.candidates[place as usize];
                 let key = sight.index.id(slot);
                 if rule
                     .every_ms
@@ -216,11 +226,11 @@ impl Span {
                 {
                     continue;
                 }
-                let rows_of = || sight.heads.rows_of(slot, held);
+                let rows_of = || sight.chain.rows_to(newest, held);
                 let group = Group {
                     key: (sight.key, key),
                     rows: held,
-                    newest: sight.heads.newest(slot),
+                    newest,
                     sums,
                     detail: self.details.get(detail as usize).and_then(Option::as_ref),
                     rows_of: &rows_of,
@@ -230,7 +240,7 @@ impl Span {
                     .having
                     .as_ref()
                     .is_none_or(|having| having.expr().eval(&scope).is_true());
-                if !passes || !seen.insert(slot) {
+                if !passes || !seen.insert(place) {
                     continue;
                 }
                 let values = rule.select.iter().map(|scalar| scalar.expr().eval(&scope)).collect();
@@ -260,10 +270,14 @@ impl Span {
         }
     }
 
-    /// Forgets a group that has no rows in any window.
-    pub(crate) fn forget(&mut self, slot: u32) {
+    /// Forgets a candidate.
+    pub(crate) fn forget(&mut self, count: &mut Count, place: u32) {
+        if count.detail != NONE {
+            self.detach(count);
+        }
+        *count = Count::EMPTY;
         let width = self.summed.len() * 2;
-        self.sums[slot as usize * width..][..width].fill(0);
+        self.sums[place as usize * width..][..width].fill(0);
     }
 
     /// Forgets keys that are no longer quiet, and holds those that have become so.
@@ -277,21 +291,23 @@ impl Span {
         }
     }
 
-    /// The state, with what each group has by slot.
-    pub(crate) fn save(&self, counts: impl Iterator<Item = Count>) -> SpanState {
-        let detail = |(slot, count): (u32, Count)| {
-            let detail = self.details.get(count.detail as usize)?.as_ref()?;
-            Some((slot, detail.clone()))
+    /// The state; `places` are those of the candidates, and `count` tells what they have.
+    pub(crate) fn save(&self, places: &[u32], count: impl Fn(u32) -> Count) -> SpanState {
+        let detail = |(at, &place): (u32, &u32)| {
+            let detail = self.details.get(count(place).detail as usize)?.as_ref()?;
+            Some((at, detail.clone()))
         };
+        let width = self.summed.len() * 2;
         SpanState {
             leaving: self.leaving,
-            sums: self.sums.clone(),
-            details: (0..).zip(counts).filter_map(detail).collect(),
+            sums: places.iter().flat_map(|&place| &self.sums_of(place)[..width]).copied().collect(),
+            details: (0..).zip(places).filter_map(detail).collect(),
             quiet: self.rules.iter().map(|rule| rule.quiet.entries()).collect(),
         }
     }
 
-    /// Takes up what was saved of the same window, of which `counts` has the rows of so many groups. None if it does not fit.
+    /// Takes up what was saved of the same window, of which `counts` has the rows of so many candidates. None if it does not
+    /// fit.
     pub(crate) fn restore(
         &mut self,
         keys: &mut Keys,
@@ -302,10 +318,9 @@ impl Span {
         if state.sums.len() != counts.len() * self.summed.len() * 2 || state.quiet.len() != self.rules.len() {
             return None;
         }
-        self.leaving = state.leaving;
         self.sums = state.sums;
-        for (slot, detail) in state.details {
-            let count = counts.get_mut(slot as usize)?;
+        for (place, detail) in state.details {
+            let count = counts.get_mut(place as usize)?;
             if count.rows == 0 || count.detail != NONE || !detail.fits(&self.wanted) {
                 return None;
             }

@@ -1,0 +1,48 @@
+//! The rows of each group, linked from the newest to the oldest.
+
+use super::ring::Ring;
+
+/// No row.
+pub(super) const NO_ROW: u64 = u64::MAX;
+
+/// By row: how far before it the row lies that came before it in its group.
+#[derive(Debug)]
+pub(crate) struct Chain {
+    back: Ring<u32>,
+}
+
+impl Chain {
+    pub(super) fn starting_at(row: u64) -> Self {
+        Self {
+            back: Ring::starting_at(row),
+        }
+    }
+
+    /// Adds the next row, whose group had this one as its newest, or [`NO_ROW`].
+    #[inline(always)]
+    pub(super) fn push(&mut self, row: u64, newest: u64) {
+        // A link that is too long to be told leads to rows that have left long ago.
+        self.back
+            .push(u32::try_from(row.wrapping_sub(newest)).unwrap_or(0) * u32::from(newest != NO_ROW));
+    }
+
+    /// The rows of a group from one back to the oldest that is not before another, the newest first.
+    pub(super) fn back_to(&self, row: u64, oldest: u64) -> impl Iterator<Item = u64> {
+        let before = |&row: &u64| match self.back.get(row) {
+            0 => None,
+            back => row.checked_sub(u64::from(back)),
+        };
+        std::iter::successors(Some(row), before).take_while(move |&row| row >= oldest)
+    }
+
+    /// The rows of a group that end with one, so many of them, the oldest first.
+    pub(super) fn rows_to(&self, row: u64, count: u32) -> Vec<u64> {
+        let mut rows: Vec<u64> = self.back_to(row, 0).take(count as usize).collect();
+        rows.reverse();
+        rows
+    }
+
+    pub(super) fn give_up(&mut self, before: u64) {
+        self.back.give_up(before);
+    }
+}
