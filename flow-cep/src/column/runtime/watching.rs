@@ -106,12 +106,15 @@ impl Runtime {
         if !kept {
             return column(operand, Found::Gathered);
         }
+        if let (Function::CountDistinct, Operand::Id(carried)) = (aggregate.function, operand) {
+            let tally = self.watches[watch].groups[groups].tally(span, carried);
+            return column(operand, Found::Kept(tally));
+        }
         let span = &mut self.watches[watch].groups[groups].spans[span];
         let found = match (aggregate.function, operand) {
             (Function::Count | Function::Sum | Function::Average, Operand::Number(argument)) => {
                 Found::Kept(place_of(&mut span.summed, argument))
             }
-            (Function::CountDistinct, Operand::Id(carried)) => Found::Kept(place_of(&mut span.wanted.tallies, carried)),
             (Function::Deviation, Operand::Number(argument)) => {
                 Found::Kept(place_of(&mut span.wanted.moments, argument))
             }

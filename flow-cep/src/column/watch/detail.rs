@@ -1,20 +1,15 @@
-//! What is kept of a group that has enough rows for a condition to hold: counts of values, moments, extremes.
+//! What is kept of a group that has enough rows for a condition to hold: moments and extremes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
-use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 use super::log::Log;
-use crate::column::interner::NONE;
-use crate::column::keys::NULL;
 use crate::column::numbers::Number;
 
 /// What the details of a grouping hold.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted {
-    /// Columns of ids of which the distinct ones are counted.
-    pub(crate) tallies: Vec<usize>,
     /// Arguments whose deviation is asked for.
     pub(crate) moments: Vec<usize>,
     /// Arguments whose smallest or largest is asked for.
@@ -74,8 +69,6 @@ impl Moments {
 /// The state of one group.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Detail {
-    /// By tally: how many rows hold each id.
-    tallies: Vec<HashMap<u32, u32, RandomState>>,
     moments: Vec<Moments>,
     /// By extreme: the rows that are better than all that came after them, whose front is the extreme.
     extremes: Vec<VecDeque<(u64, Number)>>,
@@ -94,7 +87,6 @@ impl Detail {
     /// The detail of a group without rows.
     pub(crate) fn new(wanted: &Wanted) -> Self {
         Self {
-            tallies: wanted.tallies.iter().map(|_| HashMap::default()).collect(),
             moments: vec![Moments::default(); wanted.moments.len()],
             extremes: vec![VecDeque::new(); wanted.extremes.len()],
         }
@@ -102,19 +94,11 @@ impl Detail {
 
     /// Whether it has the parts that are wanted.
     pub(crate) fn fits(&self, wanted: &Wanted) -> bool {
-        self.tallies.len() == wanted.tallies.len()
-            && self.moments.len() == wanted.moments.len()
-            && self.extremes.len() == wanted.extremes.len()
+        self.moments.len() == wanted.moments.len() && self.extremes.len() == wanted.extremes.len()
     }
 
     /// A row comes.
     pub(crate) fn enter(&mut self, wanted: &Wanted, log: &Log, row: u64) {
-        for (tally, &carried) in self.tallies.iter_mut().zip(&wanted.tallies) {
-            let id = log.id(carried, row);
-            if id != NULL && id != NONE {
-                *tally.entry(id).or_insert(0) += 1;
-            }
-        }
         for (moments, &argument) in self.moments.iter_mut().zip(&wanted.moments) {
             if let Some(number) = log.number(argument, row) {
                 moments.enter(real(number));
@@ -133,15 +117,6 @@ impl Detail {
 
     /// The oldest row leaves.
     pub(crate) fn leave(&mut self, wanted: &Wanted, log: &Log, row: u64) {
-        for (tally, &carried) in self.tallies.iter_mut().zip(&wanted.tallies) {
-            let id = log.id(carried, row);
-            if let Some(count) = tally.get_mut(&id) {
-                *count -= 1;
-                if *count == 0 {
-                    tally.remove(&id);
-                }
-            }
-        }
         for (moments, &argument) in self.moments.iter_mut().zip(&wanted.moments) {
             if let Some(number) = log.number(argument, row) {
                 moments.leave(real(number));
@@ -152,11 +127,6 @@ impl Detail {
                 queue.pop_front();
             }
         }
-    }
-
-    /// Distinct ids of a tally.
-    pub(crate) fn distinct(&self, tally: usize) -> usize {
-        self.tallies[tally].len()
     }
 
     pub(crate) fn deviation(&self, moments: usize) -> Option<f64> {

@@ -10,11 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use super::census::{Census, CensusState};
 use super::chain::{Chain, NO_ROW};
+use super::detail::place_of;
 use super::log::Log;
 use super::marks::Marks;
 use super::ring::Ring;
 use super::rule::Rule;
 use super::span::{Count, Sight, Span, SpanState};
+use super::tally::{Arrival, Tallies};
 use crate::column::index::{Index, Mapping};
 use crate::column::interner::{NONE, Rows, id_from};
 use crate::column::keys::{KeyId, Keys};
@@ -62,6 +64,10 @@ pub(crate) struct Groups {
     marks: Marks,
     candidates: Vec<Candidate>,
     vacant: Vec<u32>,
+    tallies: Tallies,
+    /// Rows from which on a candidate is tallied, and the longest of the spans that count distinct values.
+    tallied_from: u32,
+    tallying: usize,
     pub(crate) spans: Vec<Span>,
     /// The longest of the spans.
     longest: usize,
@@ -73,8 +79,10 @@ pub(crate) struct Groups {
     crowded: usize,
     entered: Vec<u32>,
     near: Vec<u32>,
+    arrivals: Vec<Arrival>,
     moved: Vec<u32>,
     emptied: Vec<u32>,
+    sparse: Vec<u32>,
 }
 
 /// What a checkpoint keeps of the groups.
@@ -90,6 +98,9 @@ pub(crate) struct GroupsState {
     slots: Vec<u32>,
     #[serde(with = "packed")]
     candidates: Vec<u32>,
+    /// The candidates that are tallied, by their places among these.
+    #[serde(with = "packed")]
+    tallied: Vec<u32>,
     spans: Vec<SpanState>,
 }
 
@@ -105,6 +116,9 @@ impl Groups {
             marks: Marks::starting_at(0),
             candidates: Vec::new(),
             vacant: Vec::new(),
+            tallies: Tallies::default(),
+            tallied_from: u32::MAX,
+            tallying: 0,
             spans: Vec::new(),
             longest: 0,
             counts: Vec::new(),
@@ -112,8 +126,10 @@ impl Groups {
             crowded: FEW_GROUPS,
             entered: Vec::new(),
             near: Vec::new(),
+            arrivals: Vec::new(),
             moved: Vec::new(),
             emptied: Vec::new(),
+            sparse: Vec::new(),
         }
     }
 
@@ -140,8 +156,21 @@ impl Groups {
         at
     }
 
+    /// Counts the distinct ids of a column in the window at a place; returns their place there. Only before the first row.
+    pub(crate) fn tally(&mut self, span: usize, carried: usize) -> usize {
+        let column = self.tallies.column(carried);
+        self.tallies.start(0);
+        if self.spans[self.tallying].tallied.is_empty() || self.spans[span].span_ms > self.spans[self.tallying].span_ms {
+            self.tallying = span;
+        }
+        place_of(&mut self.spans[span].tallied, column)
+    }
+
     /// Adds a rule over the window at a place; only before the first row.
     pub(crate) fn add(&mut self, span: usize, rule: Rule) {
+        if rule.reads_tallies() {
+            self.tallied_from = self.tallied_from.min(rule.threshold.rows.max(1));
+        }
         self.census.regard(&rule.threshold, &self.spans[span]);
         self.spans[span].add(rule);
     }
@@ -171,6 +200,7 @@ impl Groups {
         self.index.enter(keys, rows, (0, count), None, &mut entered);
         self.census.grow(self.index.bound());
         self.marks.grow(log.next);
+        self.tallies.grow_rows(log.next);
         entered.iter().for_each(|&slot| self.slots.push(slot));
         let first = log.next - count as u64;
         let mut from = 0;
@@ -199,6 +229,7 @@ impl Groups {
         self.slots.give_up(before);
         self.chain.give_up(before);
         self.marks.give_up(before);
+        self.tallies.give_up(before);
     }
 
     /// Counts the rows of the same period from a place of the entered ones on; returns the place of the first of another. Those
@@ -260,14 +291,21 @@ impl Groups {
         }
         self.candidates[place as usize].newest = row;
         self.marks.mark(row);
-        let width = self.spans.len();
-        let counts = &mut self.counts[place as usize * width..][..width];
-        for (span, count) in self.spans.iter_mut().zip(counts) {
+        for span in &mut self.spans {
             if span.due_ms == i64::MAX {
                 span.leaving = row;
                 span.due_ms = now_ms.saturating_add(span.span_ms);
                 self.due_ms = self.due_ms.min(span.due_ms);
             }
+        }
+        let width = self.spans.len();
+        if self.tallies.hold(place) {
+            self.tally_row(log, (row, place));
+        } else if self.counts[place as usize * width + self.tallying].rows + 1 >= self.tallied_from {
+            self.tally_rows(log, place);
+        }
+        let counts = &mut self.counts[place as usize * width..][..width];
+        for (span, count) in self.spans.iter_mut().zip(counts) {
             if span.enter(log, &self.chain, count, (row, place)) {
                 let sight = Sight {
                     keys,
@@ -284,6 +322,34 @@ impl Groups {
         }
     }
 
+    /// Counts the value of a row that comes.
+    fn tally_row(&mut self, log: &Log, (row, place): (u64, u32)) {
+        self.tallies.enter(log, (row, place), &mut self.arrivals);
+        for span in &mut self.spans {
+            if row >= span.leaving {
+                span.tally(&self.arrivals, place);
+            }
+        }
+    }
+
+    /// Counts the values of all rows of a candidate that was not tallied.
+    fn tally_rows(&mut self, log: &Log, place: u32) {
+        let oldest = self.spans[self.tallying].leaving;
+        let newest = self.candidates[place as usize].newest;
+        let mut rows: Vec<u64> = self.chain.back_to(newest, oldest).collect();
+        rows.reverse();
+        self.tallies.begin(place, &rows);
+        for row in rows {
+            self.tally_row(log, (row, place));
+        }
+    }
+
+    /// Whether a candidate has too few rows to stay tallied. At the brink it stays, or its rows would be counted again and again.
+    fn is_sparse(&self, place: u32) -> bool {
+        let rows = self.counts[place as usize * self.spans.len() + self.tallying].rows;
+        self.tallies.hold(place) && rows < self.tallied_from / 2
+    }
+
     /// Makes a group a candidate, with its rows before one; returns its place.
     fn elect(&mut self, log: &Log, (row, slot): (u64, u32), now_ms: i64) -> u32 {
         let place = self.vacant.pop().unwrap_or_else(|| {
@@ -292,6 +358,7 @@ impl Groups {
         });
         let width = self.spans.len();
         self.counts.resize(self.candidates.len() * width, Count::EMPTY);
+        self.tallies.grow(self.candidates.len());
         self.census.set_candidate(slot, place);
         self.candidates[place as usize] = Candidate { slot, newest: row };
         let oldest = log.oldest(self.spans[self.longest].span_ms, now_ms);
@@ -333,6 +400,7 @@ impl Groups {
 
     /// Forgets a candidate whose rows are not marked.
     fn vacate(&mut self, place: u32) {
+        self.tallies.end(place);
         let width = self.spans.len();
         let counts = &mut self.counts[place as usize * width..][..width];
         for (span, count) in self.spans.iter_mut().zip(counts) {
@@ -357,6 +425,15 @@ impl Groups {
                     let place = self.census.candidate(self.slots.get(row));
                     let count = &mut self.counts[place as usize * width + at];
                     span.leave(log, count, (row, place));
+                    if self.tallies.hold(place) {
+                        span.untally(log, &self.tallies, (row, place));
+                        if at == self.tallying {
+                            self.tallies.leave(log, (row, place));
+                            if count.rows < self.tallied_from / 2 {
+                                self.sparse.push(place);
+                            }
+                        }
+                    }
                     if count.rows == 0 && at == self.longest {
                         self.emptied.push(place);
                     }
@@ -395,6 +472,14 @@ impl Groups {
             }
         }
         self.emptied = emptied;
+        let mut sparse = std::mem::take(&mut self.sparse);
+        for place in sparse.drain(..) {
+            if self.is_sparse(place) {
+                self.tallies.end(place);
+                self.spans.iter_mut().for_each(|span| span.clear_tally(place));
+            }
+        }
+        self.sparse = sparse;
         if self.index.len() >= self.crowded {
             let oldest = log.oldest(self.spans[self.longest].span_ms, now_ms);
             let gone: Vec<u32> = self.census.gone(oldest).collect();
@@ -419,6 +504,7 @@ impl Groups {
             .filter(|(_, candidate)| candidate.slot != NONE)
             .map(|(place, _)| place)
             .collect();
+        let tallied = |(_, place): &(u32, &u32)| self.tallies.hold(**place);
         let span = |(at, span): (usize, &Span)| span.save(&places, |place| self.counts[place as usize * width + at]);
         GroupsState {
             ids: ids.to_vec(),
@@ -426,6 +512,7 @@ impl Groups {
             census: self.census.save(),
             slots: self.slots.span(log.first, log.next),
             candidates: places.iter().map(|&place| self.candidates[place as usize].slot).collect(),
+            tallied: (0..).zip(&places).filter(tallied).map(|(at, _)| at).collect(),
             spans: self.spans.iter().enumerate().map(span).collect(),
         }
     }
@@ -444,6 +531,8 @@ impl Groups {
         self.slots = Ring::starting_at(log.first);
         self.marks = Marks::starting_at(log.first);
         self.marks.grow(log.next);
+        self.tallies.start(log.first);
+        self.tallies.grow_rows(log.next);
         let mut newest = vec![NO_ROW; bound];
         for (&slot, row) in state.slots.iter().zip(log.first..) {
             self.slots.push(slot);
@@ -465,6 +554,7 @@ impl Groups {
             self.census.set_candidate(slot, place);
             self.candidates.push(Candidate { slot, newest });
         }
+        self.tallies.grow(self.candidates.len());
         self.recount(log, &state.spans);
         let width = self.spans.len();
         for (at, (span, state)) in self.spans.iter_mut().zip(state.spans).enumerate() {
@@ -476,6 +566,12 @@ impl Groups {
             }
             span.seek(log, &self.marks, leaving);
             self.due_ms = self.due_ms.min(span.due_ms);
+        }
+        for place in state.tallied {
+            if place as usize >= self.candidates.len() || self.tallies.hold(place) {
+                return None;
+            }
+            self.tally_rows(log, place);
         }
         Some(())
     }

@@ -41,6 +41,11 @@ impl Marks {
         self.words.set(row / BITS, word & !(1 << (row % BITS)));
     }
 
+    #[inline(always)]
+    pub(super) fn holds(&self, row: u64) -> bool {
+        self.words.get(row / BITS) & (1 << (row % BITS)) != 0
+    }
+
     /// The first marked row that is not before a number.
     pub(super) fn next(&self, from: u64) -> Option<u64> {
         let first = self.words.get(from / BITS) & (u64::MAX << (from % BITS));

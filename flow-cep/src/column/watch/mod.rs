@@ -14,6 +14,7 @@ mod ring;
 mod rule;
 mod scope;
 mod span;
+mod tally;
 
 use serde::{Deserialize, Serialize};
 

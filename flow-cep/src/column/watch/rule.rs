@@ -165,18 +165,23 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
-    /// Whether a column is found in the details of groups.
+    /// Whether the details of groups are read.
     pub(crate) fn reads_details(&self) -> bool {
-        let detailed = |column: &GroupColumn| {
-            matches!(
-                column,
-                GroupColumn::Aggregate {
-                    function: Function::CountDistinct | Function::Deviation | Function::Smallest | Function::Largest,
-                    found: Found::Kept(_),
-                    ..
-                }
-            )
-        };
-        self.columns.iter().any(detailed)
+        self.reads(&[Function::Deviation, Function::Smallest, Function::Largest])
+    }
+
+    /// Whether the distinct values of groups are read.
+    pub(crate) fn reads_tallies(&self) -> bool {
+        self.reads(&[Function::CountDistinct])
+    }
+
+    /// Whether the value of one of these functions is kept for it.
+    fn reads(&self, functions: &[Function]) -> bool {
+        self.columns.iter().any(|column| {
+            let GroupColumn::Aggregate { function, found: Found::Kept(_), .. } = column else {
+                return false;
+            };
+            functions.contains(function)
+        })
     }
 }

@@ -26,6 +26,8 @@ pub(crate) struct Group<'a> {
     pub(crate) newest: u64,
     /// Its sums and those of the groups behind it.
     pub(crate) sums: &'a [i64],
+    /// Distinct values by column.
+    pub(crate) distinct: &'a [u32],
     pub(crate) detail: Option<&'a Detail>,
     /// Its rows, the oldest first.
     pub(crate) rows_of: &'a dyn Fn() -> Vec<u64>,
@@ -73,7 +75,7 @@ impl<'a> GroupScope<'a> {
                 let is_double = matches!(operand, Operand::Number(argument) if self.log.is_double(argument));
                 average_of(sum(), is_double)
             }
-            Function::CountDistinct => Value::Long(detail.map_or(0, |detail| count(detail.distinct(place)))),
+            Function::CountDistinct => Value::Long(i64::from(self.group.distinct[place])),
             Function::Deviation => double(detail.and_then(|detail| detail.deviation(place))),
             Function::Smallest | Function::Largest => number(detail.and_then(|detail| detail.extreme(place)), of),
             Function::First | Function::Last => Value::Null,

@@ -12,6 +12,7 @@ use super::log::Log;
 use super::marks::Marks;
 use super::rule::Rule;
 use super::scope::{Group, GroupScope};
+use super::tally::{Arrival, Tallies};
 use crate::column::groups::{from_word, to_word};
 use crate::column::index::Index;
 use crate::column::interner::{NONE, id_from};
@@ -57,6 +58,10 @@ pub(crate) struct Span {
     pub(crate) summed: Vec<usize>,
     /// By candidate and argument: the sum, and how many numbers it is made of.
     sums: Vec<i64>,
+    /// Columns whose distinct values are counted, by their place in the tallies.
+    pub(crate) tallied: Vec<usize>,
+    /// By candidate and such column.
+    distinct: Vec<u32>,
     pub(crate) wanted: Wanted,
     details: Vec<Option<Detail>>,
     vacant: Vec<u32>,
@@ -86,6 +91,8 @@ impl Span {
             due_ms: i64::MAX,
             summed: Vec::new(),
             sums: Vec::new(),
+            tallied: Vec::new(),
+            distinct: Vec::new(),
             wanted: Wanted::default(),
             details: Vec::new(),
             vacant: Vec::new(),
@@ -107,6 +114,7 @@ impl Span {
     /// Makes room for candidates.
     pub(crate) fn grow(&mut self, candidates: usize) {
         self.sums.resize(candidates * self.summed.len() * 2, 0);
+        self.distinct.resize(candidates * self.tallied.len(), 0);
     }
 
     /// Looks for the next row that leaves, from a row on.
@@ -114,6 +122,37 @@ impl Span {
         let next = marks.next(from);
         self.leaving = next.unwrap_or(log.next);
         self.due_ms = next.map_or(i64::MAX, |row| log.times.get(row).saturating_add(self.span_ms));
+    }
+
+    /// Takes in what a row of a candidate does to the columns of the tallies, before it enters.
+    pub(crate) fn tally(&mut self, arrivals: &[Arrival], place: u32) {
+        let distinct = &mut self.distinct[place as usize * self.tallied.len()..];
+        for (&column, distinct) in self.tallied.iter().zip(distinct) {
+            *distinct += match arrivals[column] {
+                Arrival::Null => 0,
+                Arrival::New => 1,
+                Arrival::Again(last) => u32::from(last < self.leaving),
+            };
+        }
+    }
+
+    /// Takes out what a row of a candidate takes from the columns of the tallies when it leaves.
+    pub(crate) fn untally(&mut self, log: &Log, tallies: &Tallies, (row, place): (u64, u32)) {
+        let distinct = &mut self.distinct[place as usize * self.tallied.len()..];
+        for (&column, distinct) in self.tallied.iter().zip(distinct) {
+            *distinct -= u32::from(tallies.is_last(log, column, row));
+        }
+    }
+
+    /// Forgets the distinct values of a candidate.
+    pub(crate) fn clear_tally(&mut self, place: u32) {
+        let width = self.tallied.len();
+        self.distinct[place as usize * width..][..width].fill(0);
+    }
+
+    /// The distinct values of a candidate, and of those behind it.
+    fn distinct_of(&self, place: u32) -> &[u32] {
+        &self.distinct[place as usize * self.tallied.len()..]
     }
 
     /// The sums of a candidate, and of those behind it.
@@ -232,6 +271,7 @@ impl Span {
                     rows: held,
                     newest,
                     sums,
+                    distinct: self.distinct_of(place),
                     detail: self.details.get(detail as usize).and_then(Option::as_ref),
                     rows_of: &rows_of,
                 };
@@ -278,6 +318,7 @@ impl Span {
         *count = Count::EMPTY;
         let width = self.summed.len() * 2;
         self.sums[place as usize * width..][..width].fill(0);
+        self.clear_tally(place);
     }
 
     /// Forgets keys that are no longer quiet, and holds those that have become so.
@@ -319,6 +360,7 @@ impl Span {
             return None;
         }
         self.sums = state.sums;
+        self.distinct = vec![0; counts.len() * self.tallied.len()];
         for (place, detail) in state.details {
             let count = counts.get_mut(place as usize)?;
             if count.rows == 0 || count.detail != NONE || !detail.fits(&self.wanted) {
