@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Chain, NO_ROW};
+use super::chain::{NO_ROW, distance};
 use super::log::Log;
 use super::rule::Threshold;
 use super::span::Span;
@@ -46,6 +46,16 @@ impl Head {
     const fn most_rows(&self) -> u32 {
         self.rows.saturating_add(self.before)
     }
+}
+
+/// What a row was to its group.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    /// From the one before it in the group; 0 if there was none.
+    pub(super) distance: u32,
+    pub(super) is_new: bool,
+    /// Whether the group may have what some rule demands.
+    pub(super) near: bool,
 }
 
 /// A sum of absolute values in the period of the newest row, and in the one before.
@@ -153,32 +163,33 @@ impl Census {
         self.period = self.period.wrapping_add(if consecutive { 1 } else { 2 });
     }
 
-    /// Counts a row of a group, which is the newest of all; returns whether the group may have what some rule demands.
+    /// Counts a row of a group, which is the newest of all.
+    ///
+    /// Which group a row belongs to is as good as random, so that nothing here depends on what is found but by choice of values.
     #[inline(always)]
-    pub(super) fn enter(&mut self, log: &Log, chain: &mut Chain, (row, slot): (u64, u32)) -> bool {
+    pub(super) fn enter(&mut self, log: &Log, (row, slot): (u64, u32)) -> Entry {
         let head = &mut self.heads[slot as usize];
         let age = self.period.wrapping_sub(head.period);
-        if age > 0 {
-            head.before = if age == 1 { head.rows } else { 0 };
-            head.rows = 0;
-            head.period = self.period;
-        }
-        head.rows = head.rows.saturating_add(1);
-        chain.push(row, head.newest);
-        head.newest = row;
-        let mut near = head.candidate != NONE || head.most_rows() >= self.trigger.rows;
+        let kept = if age == 1 { head.rows } else { 0 };
+        head.before = if age == 0 { head.before } else { kept };
+        head.rows = if age == 0 { head.rows.saturating_add(1) } else { 1 };
+        head.period = self.period;
+        let newest = std::mem::replace(&mut head.newest, row);
+        let mut near = (head.candidate != NONE) | (head.most_rows() >= self.trigger.rows);
         let width = self.trigger.sums.len();
         let sums = &mut self.sums[slot as usize * width..][..width];
         for (&(argument, least), [sum, before]) in self.trigger.sums.iter().zip(sums) {
-            if age > 0 {
-                *before = if age == 1 { *sum } else { 0 };
-                *sum = 0;
-            }
+            let kept = if age == 1 { *sum } else { 0 };
+            *before = if age == 0 { *before } else { kept };
             let word = log.word(argument, row).unwrap_or(0);
-            *sum = sum.saturating_add(word.unsigned_abs());
+            *sum = if age == 0 { *sum } else { 0 }.saturating_add(word.unsigned_abs());
             near |= sum.saturating_add(*before) >= least;
         }
-        near
+        Entry {
+            distance: distance(row, newest),
+            is_new: newest == NO_ROW,
+            near,
+        }
     }
 
     /// Whether a group may have what some rule demands, from now on until its next row.
@@ -198,13 +209,6 @@ impl Census {
         }
     }
 
-    /// Whether a slot's group had no row before.
-    #[inline(always)]
-    pub(super) fn is_new(&self, slot: u32) -> bool {
-        self.newest(slot) == NO_ROW
-    }
-
-    #[inline(always)]
     pub(super) fn newest(&self, slot: u32) -> u64 {
         self.heads[slot as usize].newest
     }

@@ -5,6 +5,13 @@ use super::ring::Ring;
 /// No row.
 pub(super) const NO_ROW: u64 = u64::MAX;
 
+/// How far a row is from the one that was the newest of its group before; 0 if there was none.
+#[inline(always)]
+pub(super) fn distance(row: u64, newest: u64) -> u32 {
+    // A link that is too long to be told would lead to a row that has left long ago.
+    u32::try_from(row.wrapping_sub(newest)).unwrap_or(0) * u32::from(newest != NO_ROW)
+}
+
 /// By row: how far before it the row lies that came before it in its group.
 #[derive(Debug)]
 pub(crate) struct Chain {
@@ -18,12 +25,9 @@ impl Chain {
         }
     }
 
-    /// Adds the next row, whose group had this one as its newest, or [`NO_ROW`].
-    #[inline(always)]
-    pub(super) fn push(&mut self, row: u64, newest: u64) {
-        // A link that is too long to be told leads to rows that have left long ago.
-        self.back
-            .push(u32::try_from(row.wrapping_sub(newest)).unwrap_or(0) * u32::from(newest != NO_ROW));
+    /// Adds the next rows, by how far each is from the one before it in its group.
+    pub(super) fn extend(&mut self, distances: &[u32]) {
+        self.back.extend(distances);
     }
 
     /// The rows of a group from one back to the oldest that is not before another, the newest first.

@@ -9,7 +9,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::census::{Census, CensusState};
-use super::chain::{Chain, NO_ROW};
+use super::chain::{Chain, NO_ROW, distance};
 use super::detail::place_of;
 use super::log::Log;
 use super::marks::Marks;
@@ -78,6 +78,8 @@ pub(crate) struct Groups {
     /// Groups from which on those without rows are looked for.
     crowded: usize,
     entered: Vec<u32>,
+    distances: Vec<u32>,
+    fresh: Vec<u32>,
     near: Vec<u32>,
     arrivals: Vec<Arrival>,
     moved: Vec<u32>,
@@ -125,6 +127,8 @@ impl Groups {
             due_ms: i64::MAX,
             crowded: FEW_GROUPS,
             entered: Vec::new(),
+            distances: Vec::new(),
+            fresh: Vec::new(),
             near: Vec::new(),
             arrivals: Vec::new(),
             moved: Vec::new(),
@@ -201,7 +205,7 @@ impl Groups {
         self.census.grow(self.index.bound());
         self.marks.grow(log.next);
         self.tallies.grow_rows(log.next);
-        entered.iter().for_each(|&slot| self.slots.push(slot));
+        self.slots.extend(&entered);
         let first = log.next - count as u64;
         let mut from = 0;
         while from < count {
@@ -235,7 +239,6 @@ impl Groups {
     /// Counts the rows of the same period from a place of the entered ones on; returns the place of the first of another. Those
     /// of groups that may have what a rule demands are put down as near.
     fn take_in(&mut self, log: &Log, entered: &[u32], first: u64, from: usize) -> usize {
-        self.near.clear();
         let end_ms = self.census.end_ms().unwrap_or(i64::MAX);
         let rows = entered.len();
         let is_within = |place: usize| end_ms == i64::MAX || log.times.get(first + place as u64) < end_ms;
@@ -244,19 +247,28 @@ impl Groups {
         } else {
             (from..rows).find(|&place| !is_within(place)).unwrap_or(rows)
         };
-        for (place, &slot) in (id_from(from)..).zip(&entered[from..until]) {
-            let row = first + u64::from(place);
+        let length = until - from;
+        self.distances.resize(length, 0);
+        self.fresh.resize(length, 0);
+        self.near.resize(length, 0);
+        let (mut fresh, mut near) = (0, 0);
+        let rows = entered[from..until].iter().zip(&mut self.distances);
+        for ((&slot, distance), place) in rows.zip(id_from(from)..) {
+            *distance = 0;
             if slot == NONE {
-                self.chain.push(row, NO_ROW);
                 continue;
             }
-            if self.census.is_new(slot) {
-                self.index.arrive(slot);
-            }
-            if self.census.enter(log, &mut self.chain, (row, slot)) {
-                self.near.push(place);
-            }
+            let entry = self.census.enter(log, (first + u64::from(place), slot));
+            *distance = entry.distance;
+            // Written whether or not they count: a branch would be foretold wrongly.
+            self.fresh[fresh] = slot;
+            fresh += usize::from(entry.is_new);
+            self.near[near] = place;
+            near += usize::from(entry.near);
         }
+        self.near.truncate(near);
+        self.fresh[..fresh].iter().for_each(|&slot| self.index.arrive(slot));
+        self.chain.extend(&self.distances);
         until
     }
 
@@ -533,16 +545,18 @@ impl Groups {
         self.marks.grow(log.next);
         self.tallies.start(log.first);
         self.tallies.grow_rows(log.next);
+        let mut distances = Vec::with_capacity(state.slots.len());
         let mut newest = vec![NO_ROW; bound];
         for (&slot, row) in state.slots.iter().zip(log.first..) {
             self.slots.push(slot);
             if slot == NONE {
-                self.chain.push(row, NO_ROW);
+                distances.push(0);
                 continue;
             }
             let newest = newest.get_mut(slot as usize)?;
-            self.chain.push(row, std::mem::replace(newest, row));
+            distances.push(distance(row, std::mem::replace(newest, row)));
         }
+        self.chain.extend(&distances);
         let holds = state.census.holds();
         self.census.restore(newest, log.first, state.census)?;
         self.index.restore(keys, (state.ids, state.free), holds.into_iter())?;

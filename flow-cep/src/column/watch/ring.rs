@@ -41,13 +41,20 @@ impl<T: Copy + Default> Ring<T> {
     }
 
     pub(crate) fn push(&mut self, value: T) {
-        match self.chunks.back_mut() {
-            Some(last) if last.len() < CHUNK => last.push(value),
-            _ => {
-                let mut chunk = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK));
-                chunk.push(value);
+        self.extend(&[value]);
+    }
+
+    pub(crate) fn extend(&mut self, mut values: &[T]) {
+        while !values.is_empty() {
+            let full = self.chunks.back().is_none_or(|last| last.len() == CHUNK);
+            if full {
+                let chunk = self.spare.pop().unwrap_or_else(|| Vec::with_capacity(CHUNK));
                 self.chunks.push_back(chunk);
             }
+            let Some(last) = self.chunks.back_mut() else { return };
+            let (taken, left) = values.split_at(values.len().min(CHUNK - last.len()));
+            last.extend_from_slice(taken);
+            values = left;
         }
     }
 

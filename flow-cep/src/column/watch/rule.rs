@@ -50,6 +50,8 @@ pub(crate) struct Threshold {
     pub(crate) rows: u32,
     /// Place of a sum of whole numbers, and what it comes to at least.
     pub(crate) sums: Vec<(usize, i64)>,
+    /// Place of a count of distinct values, and what it comes to at least.
+    pub(crate) distinct: Vec<(usize, i64)>,
 }
 
 impl Threshold {
@@ -64,26 +66,40 @@ impl Threshold {
                 })
             )
         };
-        let mut sums = Vec::new();
-        let mut sum = |column: usize, least: i64| {
-            if let Some(GroupColumn::Aggregate {
+        let (mut sums, mut distinct) = (Vec::new(), Vec::new());
+        let mut regard = |column: usize, least: i64| match columns.get(column) {
+            Some(GroupColumn::Aggregate {
                 function: Function::Sum,
                 of: Type::Int | Type::Long,
                 found: Found::Kept(sum),
                 ..
-            }) = columns.get(column)
-            {
-                sums.push((*sum, least));
-            }
+            }) => sums.push((*sum, least)),
+            Some(GroupColumn::Aggregate {
+                function: Function::CountDistinct,
+                found: Found::Kept(column),
+                ..
+            }) => distinct.push((*column, least)),
+            _ => {}
         };
         if let Some(having) = having {
-            bound::each(having, &mut sum);
+            bound::each(having, &mut regard);
         }
         let rows = having.map_or(0, |having| bound::rows(having, &counts));
         Self {
             rows: u32::try_from(rows).unwrap_or(u32::MAX),
             sums,
+            distinct,
         }
+    }
+
+    /// Whether a group with these rows, sums and counts of distinct values comes up to it.
+    pub(crate) fn is_met(&self, rows: u32, sums: &[i64], distinct: &[u32]) -> bool {
+        rows >= self.rows
+            && self.sums.iter().all(|&(sum, least)| sums[sum * 2] >= least)
+            && self
+                .distinct
+                .iter()
+                .all(|&(column, least)| i64::from(distinct[column]) >= least)
     }
 }
 
@@ -100,11 +116,9 @@ pub(crate) struct Quiet {
 }
 
 impl Quiet {
-    /// Whether a key is quiet at a time.
-    pub(crate) fn holds(&self, key: u32, every_ms: i64, now_ms: i64) -> bool {
-        self.since
-            .get(&key)
-            .is_some_and(|since| now_ms.saturating_sub(*since) < every_ms)
+    /// When a key gave its row, if it has lately.
+    fn since(&self, key: u32) -> Option<i64> {
+        self.since.get(&key).copied()
     }
 
     /// A key gives a row.
@@ -165,6 +179,11 @@ pub(crate) struct Rule {
 }
 
 impl Rule {
+    /// Until when a key is or was quiet, if it has given a row lately.
+    pub(crate) fn quiet_until(&self, key: u32) -> Option<i64> {
+        Some(self.quiet.since(key)?.saturating_add(self.every_ms?))
+    }
+
     /// Whether the details of groups are read.
     pub(crate) fn reads_details(&self) -> bool {
         self.reads(&[Function::Deviation, Function::Smallest, Function::Largest])

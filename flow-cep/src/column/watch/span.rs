@@ -66,6 +66,8 @@ pub(crate) struct Span {
     details: Vec<Option<Detail>>,
     vacant: Vec<u32>,
     pub(crate) rules: Vec<Rule>,
+    /// By candidate and rule: until when it is known to be quiet.
+    quiet_until: Vec<i64>,
     /// Rows from which on a group has a detail, and from which on some rule may give it.
     detailed_from: u32,
     pub(crate) asked_from: u32,
@@ -97,6 +99,7 @@ impl Span {
             details: Vec::new(),
             vacant: Vec::new(),
             rules: Vec::new(),
+            quiet_until: Vec::new(),
             detailed_from: u32::MAX,
             asked_from: u32::MAX,
         }
@@ -115,6 +118,7 @@ impl Span {
     pub(crate) fn grow(&mut self, candidates: usize) {
         self.sums.resize(candidates * self.summed.len() * 2, 0);
         self.distinct.resize(candidates * self.tallied.len(), 0);
+        self.quiet_until.resize(candidates * self.rules.len(), i64::MIN);
     }
 
     /// Looks for the next row that leaves, from a row on.
@@ -252,17 +256,19 @@ impl Span {
             let mut seen: HashSet<u32, RandomState> = HashSet::default();
             for &place in places {
                 let rule = &self.rules[at];
+                let quiet = place as usize * self.rules.len() + at;
+                if self.quiet_until[quiet] > sight.now_ms {
+                    continue;
+                }
                 let Count { rows: held, detail } = count(place);
-                let sums = self.sums_of(place);
-                if held < rule.threshold.rows || rule.threshold.sums.iter().any(|&(sum, least)| sums[sum * 2] < least) {
+                let (sums, distinct) = (self.sums_of(place), self.distinct_of(place));
+                if !rule.threshold.is_met(held, sums, distinct) {
                     continue;
                 }
                 let Candidate { slot, newest } = sight.candidates[place as usize];
                 let key = sight.index.id(slot);
-                if rule
-                    .every_ms
-                    .is_some_and(|every_ms| rule.quiet.holds(key, every_ms, sight.now_ms))
-                {
+                if let Some(until_ms) = rule.quiet_until(key).filter(|&until_ms| until_ms > sight.now_ms) {
+                    self.quiet_until[quiet] = until_ms;
                     continue;
                 }
                 let rows_of = || sight.chain.rows_to(newest, held);
@@ -271,7 +277,7 @@ impl Span {
                     rows: held,
                     newest,
                     sums,
-                    distinct: self.distinct_of(place),
+                    distinct,
                     detail: self.details.get(detail as usize).and_then(Option::as_ref),
                     rows_of: &rows_of,
                 };
@@ -319,6 +325,8 @@ impl Span {
         let width = self.summed.len() * 2;
         self.sums[place as usize * width..][..width].fill(0);
         self.clear_tally(place);
+        let width = self.rules.len();
+        self.quiet_until[place as usize * width..][..width].fill(i64::MIN);
     }
 
     /// Forgets keys that are no longer quiet, and holds those that have become so.
@@ -360,7 +368,7 @@ impl Span {
             return None;
         }
         self.sums = state.sums;
-        self.distinct = vec![0; counts.len() * self.tallied.len()];
+        self.grow(counts.len());
         for (place, detail) in state.details {
             let count = counts.get_mut(place as usize)?;
             if count.rows == 0 || count.detail != NONE || !detail.fits(&self.wanted) {

@@ -16,7 +16,7 @@ use crate::column::keys::NULL;
 
 /// What a row does to the distinct values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Arrival {
+pub(crate) enum Arrival {
     /// It has no value.
     Null,
     /// No row had its value.
@@ -36,7 +36,7 @@ struct Tally {
 
 /// The columns whose distinct values some windows of a grouping count.
 #[derive(Debug, Default)]
-pub(super) struct Tallies {
+pub(crate) struct Tallies {
     /// The columns, as the log carries them.
     carried: Vec<usize>,
     tallies: Vec<Tally>,
