@@ -4,9 +4,11 @@
 //! group has in this period and in the one before is therefore no less than what it has in any window; no row that leaves has
 //! to be looked at. Where it stays below what every rule demands, the group needs no closer watch.
 
+use std::hint::select_unpredictable;
+
 use serde::{Deserialize, Serialize};
 
-use super::chain::{NO_ROW, distance};
+use super::chain::{self, NO_ROW};
 use super::log::Log;
 use super::rule::Threshold;
 use super::span::Span;
@@ -48,26 +50,27 @@ impl Head {
     }
 }
 
-/// What a row was to its group.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Entry {
-    /// From the one before it in the group; 0 if there was none.
-    pub(super) distance: u32,
-    pub(super) is_new: bool,
-    /// Whether the group may have what some rule demands.
-    pub(super) near: bool,
+/// A sum of absolute values in the period of the newest row, and in the one before.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sum {
+    now: u64,
+    before: u64,
+    period: u32,
 }
 
-/// A sum of absolute values in the period of the newest row, and in the one before.
-type SumBound = [u64; 2];
+impl Sum {
+    const fn most(&self) -> u64 {
+        self.now.saturating_add(self.before)
+    }
+}
 
 /// The groups by slot.
 #[derive(Debug)]
 pub(crate) struct Census {
     trigger: Trigger,
     heads: Vec<Head>,
-    /// By slot and argument of the trigger.
-    sums: Vec<SumBound>,
+    /// By argument of the trigger and slot.
+    sums: Vec<Vec<Sum>>,
     period_ms: i64,
     /// When the period ends; none before the first row.
     end_ms: Option<i64>,
@@ -85,8 +88,9 @@ pub(crate) struct CensusState {
     rows: Vec<u32>,
     #[serde(with = "packed")]
     before: Vec<u32>,
-    #[serde(with = "packed")]
-    sums: Vec<u64>,
+    /// By argument: sums of the period of the newest row, then those of the one before.
+    #[serde(with = "packed::each")]
+    sums: Vec<Vec<u64>>,
 }
 
 impl CensusState {
@@ -134,7 +138,10 @@ impl Census {
         };
         match self.trigger.sums.iter_mut().find(|(known, _)| *known == argument) {
             Some((_, known)) => *known = least.min(*known),
-            None => self.trigger.sums.push((argument, least)),
+            None => {
+                self.trigger.sums.push((argument, least));
+                self.sums.push(Vec::new());
+            }
         }
     }
 
@@ -142,7 +149,9 @@ impl Census {
     pub(super) fn grow(&mut self, slots: usize) {
         if self.heads.len() < slots {
             self.heads.resize(slots, Head::EMPTY);
-            self.sums.resize(slots * self.trigger.sums.len(), [0, 0]);
+            self.sums
+                .iter_mut()
+                .for_each(|sums| sums.resize(slots, Sum::default()));
         }
     }
 
@@ -163,32 +172,48 @@ impl Census {
         self.period = self.period.wrapping_add(if consecutive { 1 } else { 2 });
     }
 
-    /// Counts a row of a group, which is the newest of all.
+    /// Puts rows, numbered from one on, in front of their groups; tells how far each is from the one that was there.
     ///
-    /// Which group a row belongs to is as good as random, so that nothing here depends on what is found but by choice of values.
-    #[inline(always)]
-    pub(super) fn enter(&mut self, log: &Log, (row, slot): (u64, u32)) -> Entry {
-        let head = &mut self.heads[slot as usize];
-        let age = self.period.wrapping_sub(head.period);
-        let kept = if age == 1 { head.rows } else { 0 };
-        head.before = if age == 0 { head.before } else { kept };
-        head.rows = if age == 0 { head.rows.saturating_add(1) } else { 1 };
-        head.period = self.period;
-        let newest = std::mem::replace(&mut head.newest, row);
-        let mut near = (head.candidate != NONE) | (head.most_rows() >= self.trigger.rows);
-        let width = self.trigger.sums.len();
-        let sums = &mut self.sums[slot as usize * width..][..width];
-        for (&(argument, least), [sum, before]) in self.trigger.sums.iter().zip(sums) {
-            let kept = if age == 1 { *sum } else { 0 };
-            *before = if age == 0 { *before } else { kept };
-            let word = log.word(argument, row).unwrap_or(0);
-            *sum = if age == 0 { *sum } else { 0 }.saturating_add(word.unsigned_abs());
-            near |= sum.saturating_add(*before) >= least;
+    /// Which group a row belongs to is as good as random: this fetches the heads of many groups at once, as nothing in it waits
+    /// for what it finds.
+    pub(super) fn lead(&mut self, first: u64, slots: &[u32], distances: &mut [u32]) {
+        for ((&slot, distance), row) in slots.iter().zip(distances).zip(first..) {
+            *distance = match self.heads.get_mut(slot as usize) {
+                Some(head) => chain::distance(row, std::mem::replace(&mut head.newest, row)),
+                None => 0,
+            };
         }
-        Entry {
-            distance: distance(row, newest),
-            is_new: newest == NO_ROW,
-            near,
+    }
+
+    /// Counts rows, numbered from one on, in their groups; tells of which the group may have what some rule demands, and
+    /// which is the first of its group.
+    ///
+    /// What it finds is as good as random too, so it chooses values and not ways.
+    pub(super) fn count(&mut self, log: &Log, first: u64, slots: &[u32], (near, fresh): (&mut [bool], &mut [bool])) {
+        for ((&slot, near), fresh) in slots.iter().zip(&mut *near).zip(fresh) {
+            let Some(head) = self.heads.get_mut(slot as usize) else {
+                (*near, *fresh) = (false, false);
+                continue;
+            };
+            let age = self.period.wrapping_sub(head.period);
+            *fresh = head.rows == 0;
+            let kept = select_unpredictable(age == 1, head.rows, 0);
+            head.before = select_unpredictable(age == 0, head.before, kept);
+            head.rows = select_unpredictable(age == 0, head.rows, 0).saturating_add(1);
+            head.period = self.period;
+            *near = (head.candidate != NONE) | (head.most_rows() >= self.trigger.rows);
+        }
+        for (sums, &(argument, least)) in self.sums.iter_mut().zip(&self.trigger.sums) {
+            for ((&slot, near), row) in slots.iter().zip(&mut *near).zip(first..) {
+                let Some(sum) = sums.get_mut(slot as usize) else { continue };
+                let age = self.period.wrapping_sub(sum.period);
+                let kept = select_unpredictable(age == 1, sum.now, 0);
+                sum.before = select_unpredictable(age == 0, sum.before, kept);
+                let word = log.word(argument, row).unwrap_or(0);
+                sum.now = select_unpredictable(age == 0, sum.now, 0).saturating_add(word.unsigned_abs());
+                sum.period = self.period;
+                *near |= sum.most() >= least;
+            }
         }
     }
 
@@ -196,17 +221,13 @@ impl Census {
     pub(super) fn is_near(&self, slot: u32) -> bool {
         let head = &self.heads[slot as usize];
         let age = self.period.wrapping_sub(head.period);
-        let width = self.trigger.sums.len();
-        let sums = &self.sums[slot as usize * width..][..width];
-        let mut demands = self.trigger.sums.iter().zip(sums);
-        match age {
-            0 => {
-                head.most_rows() >= self.trigger.rows
-                    || demands.any(|((_, least), [sum, before])| sum.saturating_add(*before) >= *least)
-            }
-            1 => head.rows >= self.trigger.rows || demands.any(|((_, least), [sum, _])| sum >= least),
-            _ => false,
-        }
+        let rows = [head.most_rows(), head.rows];
+        let met = |(sums, (_, least)): (&Vec<Sum>, &(usize, u64))| {
+            let sum = &sums[slot as usize];
+            [sum.most(), sum.now].get(age as usize).is_some_and(|most| most >= least)
+        };
+        rows.get(age as usize).is_some_and(|&most| most >= self.trigger.rows)
+            || self.sums.iter().zip(&self.trigger.sums).any(met)
     }
 
     pub(super) fn newest(&self, slot: u32) -> u64 {
@@ -231,8 +252,9 @@ impl Census {
     /// Forgets a group.
     pub(super) fn forget(&mut self, slot: u32) {
         self.heads[slot as usize] = Head::EMPTY;
-        let width = self.trigger.sums.len();
-        self.sums[slot as usize * width..][..width].fill([0, 0]);
+        for sums in &mut self.sums {
+            sums[slot as usize] = Sum::default();
+        }
     }
 
     pub(super) fn save(&self) -> CensusState {
@@ -242,7 +264,7 @@ impl Census {
             ages: self.heads.iter().map(age).collect(),
             rows: self.heads.iter().map(|head| head.rows).collect(),
             before: self.heads.iter().map(|head| head.before).collect(),
-            sums: self.sums.iter().flatten().copied().collect(),
+            sums: self.sums.iter().map(|sums| words(sums)).collect(),
         }
     }
 
@@ -250,26 +272,26 @@ impl Census {
     /// not fit.
     pub(super) fn restore(&mut self, newest: Vec<u64>, first: u64, state: CensusState) -> Option<()> {
         let slots = newest.len();
-        let (sums, rest) = state.sums.as_chunks();
         if state.ages.len() != slots
             || state.rows.len() != slots
             || state.before.len() != slots
-            || sums.len() != slots * self.trigger.sums.len()
-            || !rest.is_empty()
+            || state.sums.len() != self.trigger.sums.len()
+            || state.sums.iter().any(|words| words.len() != slots * 2)
         {
             return None;
         }
         self.period = 2;
         self.end_ms = state.end_ms;
-        self.sums = sums.to_vec();
-        let counts = state.ages.iter().zip(&state.rows).zip(&state.before);
+        let periods: Vec<u32> = state.ages.iter().map(|&age| self.period.saturating_sub(age)).collect();
+        self.sums = state.sums.iter().map(|words| sums(words, &periods)).collect();
+        let counts = periods.into_iter().zip(&state.rows).zip(&state.before);
         self.heads = newest
             .into_iter()
             .zip(counts)
-            .map(|(newest, ((&age, &rows), &before))| Head {
+            .map(|(newest, ((period, &rows), &before))| Head {
                 // The rows of a group that has not been forgotten yet may have left.
                 newest: if rows > 0 && newest == NO_ROW { first.wrapping_sub(1) } else { newest },
-                period: self.period.saturating_sub(age),
+                period,
                 rows,
                 before,
                 candidate: NONE,
@@ -277,4 +299,17 @@ impl Census {
             .collect();
         Some(())
     }
+}
+
+/// Sums as a checkpoint keeps them.
+fn words(sums: &[Sum]) -> Vec<u64> {
+    let now = sums.iter().map(|sum| sum.now);
+    now.chain(sums.iter().map(|sum| sum.before)).collect()
+}
+
+/// The sums of such words, of groups that had their newest rows in these periods.
+fn sums(words: &[u64], periods: &[u32]) -> Vec<Sum> {
+    let (now, before) = words.split_at(periods.len());
+    let sums = now.iter().zip(before).zip(periods);
+    sums.map(|((&now, &before), &period)| Sum { now, before, period }).collect()
 }

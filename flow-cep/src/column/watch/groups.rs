@@ -26,6 +26,9 @@ use crate::value::Value;
 /// Groups up to which those without rows are not looked for.
 const FEW_GROUPS: usize = 1024;
 
+/// Rows whose groups are fetched at once.
+const BLOCK: usize = 128;
+
 /// Rows that a rule gives at one update.
 #[derive(Debug)]
 pub(crate) struct Given {
@@ -78,8 +81,6 @@ pub(crate) struct Groups {
     /// Groups from which on those without rows are looked for.
     crowded: usize,
     entered: Vec<u32>,
-    distances: Vec<u32>,
-    fresh: Vec<u32>,
     near: Vec<u32>,
     arrivals: Vec<Arrival>,
     moved: Vec<u32>,
@@ -127,8 +128,6 @@ impl Groups {
             due_ms: i64::MAX,
             crowded: FEW_GROUPS,
             entered: Vec::new(),
-            distances: Vec::new(),
-            fresh: Vec::new(),
             near: Vec::new(),
             arrivals: Vec::new(),
             moved: Vec::new(),
@@ -212,6 +211,7 @@ impl Groups {
             self.pass(keys, log, log.times.get(first + from as u64), given);
             from = self.take_in(log, &entered, first, from);
             let near = std::mem::take(&mut self.near);
+            self.touch(log, &entered, first, &near);
             for &place in &near {
                 let place = place as usize;
                 let row = first + place as u64;
@@ -247,29 +247,33 @@ impl Groups {
         } else {
             (from..rows).find(|&place| !is_within(place)).unwrap_or(rows)
         };
-        let length = until - from;
-        self.distances.resize(length, 0);
-        self.fresh.resize(length, 0);
-        self.near.resize(length, 0);
-        let (mut fresh, mut near) = (0, 0);
-        let rows = entered[from..until].iter().zip(&mut self.distances);
-        for ((&slot, distance), place) in rows.zip(id_from(from)..) {
-            *distance = 0;
-            if slot == NONE {
-                continue;
+        self.near.clear();
+        let mut distances = [0; BLOCK];
+        let (mut near, mut fresh) = ([false; BLOCK], [false; BLOCK]);
+        for (place, slots) in (from..).step_by(BLOCK).zip(entered[from..until].chunks(BLOCK)) {
+            let row = first + place as u64;
+            self.census.lead(row, slots, &mut distances);
+            self.chain.extend(&distances[..slots.len()]);
+            self.census.count(log, row, slots, (&mut near, &mut fresh));
+            for (at, &slot) in slots.iter().enumerate() {
+                if fresh[at] {
+                    self.index.arrive(slot);
+                }
+                if near[at] {
+                    self.near.push(id_from(place + at));
+                }
             }
-            let entry = self.census.enter(log, (first + u64::from(place), slot));
-            *distance = entry.distance;
-            // Written whether or not they count: a branch would be foretold wrongly.
-            self.fresh[fresh] = slot;
-            fresh += usize::from(entry.is_new);
-            self.near[near] = place;
-            near += usize::from(entry.near);
         }
-        self.near.truncate(near);
-        self.fresh[..fresh].iter().for_each(|&slot| self.index.arrive(slot));
-        self.chain.extend(&self.distances);
         until
+    }
+
+    /// Fetches what the rows of candidates will look up into the cache: all at once, and not each when it is waited for.
+    fn touch(&self, log: &Log, entered: &[u32], first: u64, near: &[u32]) {
+        let touch = |&place: &u32| match self.census.candidate(entered[place as usize]) {
+            NONE => 0,
+            candidate => self.tallies.touch(log, (first + u64::from(place), candidate)),
+        };
+        std::hint::black_box(near.iter().map(touch).fold(0, |all, row| all ^ row));
     }
 
     /// Lets time pass up to and including an instant.
@@ -336,7 +340,8 @@ impl Groups {
 
     /// Counts the value of a row that comes.
     fn tally_row(&mut self, log: &Log, (row, place): (u64, u32)) {
-        self.tallies.enter(log, (row, place), &mut self.arrivals);
+        let oldest = self.spans[self.tallying].leaving;
+        self.tallies.enter(log, (row, place), oldest, &mut self.arrivals);
         for span in &mut self.spans {
             if row >= span.leaving {
                 span.tally(&self.arrivals, place);
@@ -439,11 +444,8 @@ impl Groups {
                     span.leave(log, count, (row, place));
                     if self.tallies.hold(place) {
                         span.untally(log, &self.tallies, (row, place));
-                        if at == self.tallying {
-                            self.tallies.leave(log, (row, place));
-                            if count.rows < self.tallied_from / 2 {
-                                self.sparse.push(place);
-                            }
+                        if at == self.tallying && count.rows < self.tallied_from / 2 {
+                            self.sparse.push(place);
                         }
                     }
                     if count.rows == 0 && at == self.longest {

@@ -68,6 +68,7 @@ pub(crate) struct Span {
     pub(crate) rules: Vec<Rule>,
     /// By candidate and rule: until when it is known to be quiet.
     quiet_until: Vec<i64>,
+    hasher: RandomState,
     /// Rows from which on a group has a detail, and from which on some rule may give it.
     detailed_from: u32,
     pub(crate) asked_from: u32,
@@ -100,6 +101,7 @@ impl Span {
             vacant: Vec::new(),
             rules: Vec::new(),
             quiet_until: Vec::new(),
+            hasher: RandomState::default(),
             detailed_from: u32::MAX,
             asked_from: u32::MAX,
         }
@@ -253,7 +255,7 @@ impl Span {
     ) {
         for at in 0..self.rules.len() {
             let mut rows: Vec<(Vec<Value>, Vec<Value>)> = Vec::new();
-            let mut seen: HashSet<u32, RandomState> = HashSet::default();
+            let mut seen = HashSet::with_hasher(self.hasher.clone());
             for &place in places {
                 let rule = &self.rules[at];
                 let quiet = place as usize * self.rules.len() + at;

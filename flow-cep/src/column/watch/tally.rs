@@ -4,10 +4,11 @@
 //! that comes adds one to those windows that do not hold the value's last row, and a row that leaves takes one away unless a later
 //! one has its value.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher as _;
 
 use foldhash::fast::RandomState;
 
+use super::chain::NO_ROW;
 use super::detail::place_of;
 use super::log::Log;
 use super::marks::Marks;
@@ -25,13 +26,78 @@ pub(crate) enum Arrival {
     Again(u64),
 }
 
+/// A value of a candidate: the number of its tally, then the id.
+type Key = u64;
+
+/// The last rows of values, by key: open addressing with linear probing.
+///
+/// Nothing is taken out. What has left is left behind when the table is made anew, as is what was known of tallies that ended.
+#[derive(Debug, Default)]
+struct Last {
+    /// Keys and rows, in a power of two of places, or none; free ones have [`NO_ROW`].
+    entries: Vec<(Key, u64)>,
+    used: usize,
+    hasher: RandomState,
+}
+
+impl Last {
+    const FEW: usize = 64;
+
+    #[expect(clippy::cast_possible_truncation, reason = "a hash of which only low bits count")]
+    #[inline(always)]
+    fn place(&self, key: Key) -> usize {
+        self.hasher.hash_one(key) as usize & self.entries.len().wrapping_sub(1)
+    }
+
+    /// Makes a row the last of its value; returns the one that was.
+    fn insert(&mut self, key: Key, row: u64) -> Option<u64> {
+        let mut place = self.place(key);
+        loop {
+            let (known, last) = &mut self.entries[place];
+            if *last == NO_ROW {
+                (*known, *last) = (key, row);
+                self.used += 1;
+                return None;
+            }
+            if *known == key {
+                return Some(std::mem::replace(last, row));
+            }
+            place = (place + 1) & (self.entries.len() - 1);
+        }
+    }
+
+    /// Makes room for one more, leaving rows before `oldest` behind if there is none.
+    #[inline(always)]
+    fn reserve(&mut self, oldest: u64) {
+        if self.used >= self.entries.len() / 4 * 3 {
+            self.renew(oldest);
+        }
+    }
+
+    #[cold]
+    fn renew(&mut self, oldest: u64) {
+        let holds = |&(_, row): &(Key, u64)| row >= oldest && row != NO_ROW;
+        let held: Vec<(Key, u64)> = std::mem::take(&mut self.entries).into_iter().filter(holds).collect();
+        self.entries = vec![(0, NO_ROW); (held.len() * 2).next_power_of_two().max(Self::FEW)];
+        self.used = 0;
+        for (key, row) in held {
+            self.insert(key, row);
+        }
+    }
+
+    /// Fetches what is known of a key into the cache.
+    #[inline(always)]
+    fn touch(&self, key: Key) -> u64 {
+        self.entries.get(self.place(key)).map_or(0, |(_, row)| *row)
+    }
+}
+
 /// A column of ids, as the candidates have it.
 #[derive(Debug)]
 struct Tally {
     /// Rows whose value a later row of the same candidate has.
     repeated: Marks,
-    /// By candidate the last row of each value.
-    last: Vec<HashMap<u32, u64, RandomState>>,
+    last: Last,
 }
 
 /// The columns whose distinct values some windows of a grouping count.
@@ -40,8 +106,10 @@ pub(crate) struct Tallies {
     /// The columns, as the log carries them.
     carried: Vec<usize>,
     tallies: Vec<Tally>,
-    /// By candidate: whether it is tallied.
-    held: Vec<bool>,
+    /// By candidate: the number of its tally; 0 if it is not tallied.
+    numbers: Vec<u32>,
+    /// Tallies that were begun.
+    begun: u32,
 }
 
 impl Tallies {
@@ -54,18 +122,15 @@ impl Tallies {
     pub(super) fn start(&mut self, row: u64) {
         let tally = |_: &usize| Tally {
             repeated: Marks::starting_at(row),
-            last: Vec::new(),
+            last: Last::default(),
         };
         self.tallies = self.carried.iter().map(tally).collect();
-        self.held.clear();
+        self.numbers.clear();
     }
 
     /// Makes room for candidates.
     pub(super) fn grow(&mut self, candidates: usize) {
-        self.held.resize(candidates, false);
-        for tally in &mut self.tallies {
-            tally.last.resize_with(candidates, HashMap::default);
-        }
+        self.numbers.resize(candidates, 0);
     }
 
     /// Makes room for the rows before a number.
@@ -81,12 +146,13 @@ impl Tallies {
     /// Whether a candidate is tallied.
     #[inline(always)]
     pub(super) fn hold(&self, candidate: u32) -> bool {
-        self.held[candidate as usize]
+        self.numbers[candidate as usize] != 0
     }
 
     /// Begins to tally a candidate that has these rows.
     pub(super) fn begin(&mut self, candidate: u32, rows: &[u64]) {
-        self.held[candidate as usize] = true;
+        self.begun = self.begun.checked_add(1).unwrap_or(1);
+        self.numbers[candidate as usize] = self.begun;
         for tally in &mut self.tallies {
             rows.iter().for_each(|&row| tally.repeated.unmark(row));
         }
@@ -94,27 +160,35 @@ impl Tallies {
 
     /// Forgets what is known of a candidate.
     pub(super) fn end(&mut self, candidate: u32) {
-        self.held[candidate as usize] = false;
-        for tally in &mut self.tallies {
-            tally.last[candidate as usize] = HashMap::default();
-        }
+        self.numbers[candidate as usize] = 0;
     }
 
-    /// Takes in a row of a candidate; tells for each column what it does.
-    pub(super) fn enter(&mut self, log: &Log, (row, candidate): (u64, u32), arrivals: &mut Vec<Arrival>) {
+    /// Fetches what is known of the values of a candidate's row into the cache.
+    #[inline(always)]
+    pub(super) fn touch(&self, log: &Log, (row, candidate): (u64, u32)) -> u64 {
+        let number = self.numbers[candidate as usize];
+        let values = self.tallies.iter().zip(&self.carried);
+        values.fold(0, |all, (tally, &carried)| all ^ tally.last.touch(key(number, log.id(carried, row))))
+    }
+
+    /// Takes in a row of a candidate; tells for each column what it does. Rows before `oldest` have left.
+    pub(super) fn enter(&mut self, log: &Log, (row, candidate): (u64, u32), oldest: u64, arrivals: &mut Vec<Arrival>) {
         arrivals.clear();
+        let number = self.numbers[candidate as usize];
         for (tally, &carried) in self.tallies.iter_mut().zip(&self.carried) {
-            let arrival = match log.id(carried, row) {
-                NULL | NONE => Arrival::Null,
-                id => match tally.last[candidate as usize].insert(id, row) {
-                    None => Arrival::New,
-                    Some(last) => {
-                        tally.repeated.mark(last);
-                        Arrival::Again(last)
-                    }
-                },
-            };
-            arrivals.push(arrival);
+            let id = log.id(carried, row);
+            if id == NULL || id == NONE {
+                arrivals.push(Arrival::Null);
+                continue;
+            }
+            tally.last.reserve(oldest);
+            arrivals.push(match tally.last.insert(key(number, id), row) {
+                None => Arrival::New,
+                Some(last) => {
+                    tally.repeated.mark(last);
+                    Arrival::Again(last)
+                }
+            });
         }
     }
 
@@ -124,13 +198,28 @@ impl Tallies {
         let id = log.id(self.carried[column], row);
         id != NULL && id != NONE && !self.tallies[column].repeated.holds(row)
     }
+}
 
-    /// A row of a candidate has left all windows that count values.
-    pub(super) fn leave(&mut self, log: &Log, (row, candidate): (u64, u32)) {
-        for (tally, &carried) in self.tallies.iter_mut().zip(&self.carried) {
-            if !tally.repeated.holds(row) {
-                tally.last[candidate as usize].remove(&log.id(carried, row));
-            }
+/// The key of a value in a tally.
+#[inline(always)]
+fn key(number: u32, id: u32) -> Key {
+    u64::from(number) << 32 | u64::from(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_row_of_a_value_is_known_until_it_has_left() {
+        let mut last = Last::default();
+        let mut expected = std::collections::HashMap::new();
+        for row in 0..20_000_u64 {
+            let (id, oldest) = (u32::try_from(row * row % 977).unwrap(), row.saturating_sub(1500));
+            last.reserve(oldest);
+            let known = last.insert(key(7, id), row).filter(|&row| row >= oldest);
+            assert_eq!(known, expected.insert(id, row).filter(|&row| row >= oldest));
         }
+        assert!(last.entries.len() <= 4096);
     }
 }
