@@ -1,8 +1,9 @@
-//! What is known of every group at little cost: its newest row, and at most how much of it a window can hold.
+//! What is known of every group at little cost: its newest row, and whether a window may hold what a rule demands of it.
 //!
-//! Time is divided into periods as long as the longest window, so that no window holds rows of more than two of them. What a
-//! group has in this period and in the one before is therefore no less than what it has in any window; no row that leaves has
-//! to be looked at. Where it stays below what every rule demands, the group needs no closer watch.
+//! Each row has a weight: the largest part of any rule's demand that it may meet, as one of 2000 rows or 5 of 100 packets. Where
+//! the weights of a group's rows do not come to the whole, none of the demands is met. Time is divided into periods as long as
+//! the longest window, so that no window holds rows of more than two of them: what a group weighs in this period and in the one
+//! before is no less than what it weighs in any window, and no row that leaves has to be looked at.
 
 use std::hint::select_unpredictable;
 
@@ -15,22 +16,28 @@ use super::span::Span;
 use crate::column::interner::NONE;
 use crate::column::packed;
 
-/// What a group must have for some rule to give it.
-#[derive(Debug)]
-struct Trigger {
-    /// Rows that suffice.
-    rows: u32,
-    /// Arguments, and what their absolute values must come to.
-    sums: Vec<(usize, u64)>,
+/// The weight at which a demand may be met.
+const WHOLE: u32 = 1 << 24;
+
+/// Rows that are taken in at once.
+pub(super) const BLOCK: usize = 128;
+
+/// What weighs.
+#[derive(Debug, Default)]
+struct Scale {
+    /// A row by itself.
+    row: u32,
+    /// Arguments, and what each unit of their absolute values weighs.
+    sums: Vec<(usize, f64)>,
 }
 
 /// A group.
 #[derive(Debug, Clone, Copy)]
 struct Head {
     newest: u64,
-    /// The period of its newest row, the rows in it, and those of the period before.
+    /// The period of its newest row, what its rows weigh in it, and in the one before.
     period: u32,
-    rows: u32,
+    weight: u32,
     before: u32,
     /// Its place among the candidates, or [`NONE`].
     candidate: u32,
@@ -40,37 +47,40 @@ impl Head {
     const EMPTY: Self = Self {
         newest: NO_ROW,
         period: 0,
-        rows: 0,
+        weight: 0,
         before: 0,
         candidate: NONE,
     };
-
-    const fn most_rows(&self) -> u32 {
-        self.rows.saturating_add(self.before)
-    }
 }
 
-/// A sum of absolute values in the period of the newest row, and in the one before.
-#[derive(Debug, Clone, Copy, Default)]
-struct Sum {
-    now: u64,
-    before: u64,
-    period: u32,
+/// What the rows of a block are to their groups.
+#[derive(Debug)]
+pub(super) struct Block {
+    /// How far each is from the one before it in its group; 0 if there was none.
+    pub(super) distances: [u32; BLOCK],
+    /// Whether it is the first of its group.
+    pub(super) fresh: [bool; BLOCK],
+    /// Whether its group may have what some rule demands.
+    pub(super) near: [bool; BLOCK],
+    weights: [u32; BLOCK],
 }
 
-impl Sum {
-    const fn most(&self) -> u64 {
-        self.now.saturating_add(self.before)
+impl Default for Block {
+    fn default() -> Self {
+        Self {
+            distances: [0; BLOCK],
+            fresh: [false; BLOCK],
+            near: [false; BLOCK],
+            weights: [0; BLOCK],
+        }
     }
 }
 
 /// The groups by slot.
 #[derive(Debug)]
 pub(crate) struct Census {
-    trigger: Trigger,
+    scale: Scale,
     heads: Vec<Head>,
-    /// By argument of the trigger and slot.
-    sums: Vec<Vec<Sum>>,
     period_ms: i64,
     /// When the period ends; none before the first row.
     end_ms: Option<i64>,
@@ -81,40 +91,36 @@ pub(crate) struct Census {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct CensusState {
     end_ms: Option<i64>,
-    /// How many periods ago the group had its newest row: two stands for all before.
+    /// How many periods ago the group had its newest row: [`OLD`] stands for all before, [`ABSENT`] for no group.
     #[serde(with = "packed")]
     ages: Vec<u32>,
     #[serde(with = "packed")]
-    rows: Vec<u32>,
+    weights: Vec<u32>,
     #[serde(with = "packed")]
     before: Vec<u32>,
-    /// By argument: sums of the period of the newest row, then those of the one before.
-    #[serde(with = "packed::each")]
-    sums: Vec<Vec<u64>>,
 }
+
+const OLD: u32 = 2;
+const ABSENT: u32 = 3;
 
 impl CensusState {
     /// Slots.
     pub(super) const fn len(&self) -> usize {
-        self.rows.len()
+        self.ages.len()
     }
 
     /// By slot: 1 where there is a group, or 0.
     pub(super) fn holds(&self) -> Vec<i64> {
-        self.rows.iter().map(|&rows| i64::from(rows > 0)).collect()
+        self.ages.iter().map(|&age| i64::from(age != ABSENT)).collect()
     }
 }
 
 impl Census {
     /// Of no groups yet.
-    pub(super) const fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
-            trigger: Trigger {
-                rows: u32::MAX,
-                sums: Vec::new(),
-            },
+            scale: Scale::default(),
             heads: Vec::new(),
-            sums: Vec::new(),
             period_ms: 1,
             end_ms: None,
             period: 0,
@@ -128,20 +134,17 @@ impl Census {
 
     /// Regards what a rule over a window demands; only before the first row.
     pub(super) fn regard(&mut self, threshold: &Threshold, span: &Span) {
-        let sum = threshold.sums.iter().find_map(|&(sum, least)| {
-            let least = u64::try_from(least).ok().filter(|&least| least > 0)?;
-            Some((span.summed[sum], least))
-        });
-        let Some((argument, least)) = sum else {
-            self.trigger.rows = self.trigger.rows.min(threshold.rows);
+        let sum = threshold.sums.iter().find(|(_, least)| *least > 0);
+        let Some(&(sum, least)) = sum else {
+            self.scale.row = self.scale.row.max(WHOLE.div_ceil(threshold.rows.max(1)));
             return;
         };
-        match self.trigger.sums.iter_mut().find(|(known, _)| *known == argument) {
-            Some((_, known)) => *known = least.min(*known),
-            None => {
-                self.trigger.sums.push((argument, least));
-                self.sums.push(Vec::new());
-            }
+        // A little more than it is, so that no rounding makes the sum of many too small.
+        let unit = f64::from(WHOLE) / real(least.unsigned_abs()) * (1.0 + 1e-9);
+        let argument = span.summed[sum];
+        match self.scale.sums.iter_mut().find(|(known, _)| *known == argument) {
+            Some((_, known)) => *known = unit.max(*known),
+            None => self.scale.sums.push((argument, unit)),
         }
     }
 
@@ -149,9 +152,6 @@ impl Census {
     pub(super) fn grow(&mut self, slots: usize) {
         if self.heads.len() < slots {
             self.heads.resize(slots, Head::EMPTY);
-            self.sums
-                .iter_mut()
-                .for_each(|sums| sums.resize(slots, Sum::default()));
         }
     }
 
@@ -169,50 +169,44 @@ impl Census {
         let consecutive = self.end_ms == end_ms.checked_sub(self.period_ms);
         self.end_ms = Some(end_ms);
         // After a leap both of the last periods are empty.
-        self.period = self.period.wrapping_add(if consecutive { 1 } else { 2 });
+        self.period = self.period.wrapping_add(if consecutive { 1 } else { OLD });
     }
 
-    /// Puts rows, numbered from one on, in front of their groups; tells how far each is from the one that was there.
+    /// Takes in the rows of a block, numbered from one on, which are in these slots.
     ///
-    /// Which group a row belongs to is as good as random: this fetches the heads of many groups at once, as nothing in it waits
-    /// for what it finds.
-    pub(super) fn lead(&mut self, first: u64, slots: &[u32], distances: &mut [u32]) {
-        for ((&slot, distance), row) in slots.iter().zip(distances).zip(first..) {
-            *distance = match self.heads.get_mut(slot as usize) {
-                Some(head) => chain::distance(row, std::mem::replace(&mut head.newest, row)),
-                None => 0,
-            };
-        }
-    }
-
-    /// Counts rows, numbered from one on, in their groups; tells of which the group may have what some rule demands, and
-    /// which is the first of its group.
-    ///
-    /// What it finds is as good as random too, so it chooses values and not ways.
-    pub(super) fn count(&mut self, log: &Log, first: u64, slots: &[u32], (near, fresh): (&mut [bool], &mut [bool])) {
-        for ((&slot, near), fresh) in slots.iter().zip(&mut *near).zip(fresh) {
+    /// Which group a row belongs to is as good as random, and so is what is found of it. The first loop fetches the heads of many
+    /// groups at once, as nothing in it waits for what it finds; the second chooses values and not ways.
+    pub(super) fn enter(&mut self, log: &Log, first: u64, slots: &[u32], block: &mut Block) {
+        for (at, (&slot, row)) in slots.iter().zip(first..).enumerate() {
             let Some(head) = self.heads.get_mut(slot as usize) else {
-                (*near, *fresh) = (false, false);
+                (block.distances[at], block.fresh[at]) = (0, false);
+                continue;
+            };
+            let newest = std::mem::replace(&mut head.newest, row);
+            (block.distances[at], block.fresh[at]) = (chain::distance(row, newest), newest == NO_ROW);
+        }
+        self.weigh(log, first, &mut block.weights[..slots.len()]);
+        for (at, &slot) in slots.iter().enumerate() {
+            let Some(head) = self.heads.get_mut(slot as usize) else {
+                block.near[at] = false;
                 continue;
             };
             let age = self.period.wrapping_sub(head.period);
-            *fresh = head.rows == 0;
-            let kept = select_unpredictable(age == 1, head.rows, 0);
+            let kept = select_unpredictable(age == 1, head.weight, 0);
             head.before = select_unpredictable(age == 0, head.before, kept);
-            head.rows = select_unpredictable(age == 0, head.rows, 0).saturating_add(1);
+            head.weight = select_unpredictable(age == 0, head.weight, 0).saturating_add(block.weights[at]);
             head.period = self.period;
-            *near = (head.candidate != NONE) | (head.most_rows() >= self.trigger.rows);
+            block.near[at] = (head.weight.saturating_add(head.before) >= WHOLE) | (head.candidate != NONE);
         }
-        for (sums, &(argument, least)) in self.sums.iter_mut().zip(&self.trigger.sums) {
-            for ((&slot, near), row) in slots.iter().zip(&mut *near).zip(first..) {
-                let Some(sum) = sums.get_mut(slot as usize) else { continue };
-                let age = self.period.wrapping_sub(sum.period);
-                let kept = select_unpredictable(age == 1, sum.now, 0);
-                sum.before = select_unpredictable(age == 0, sum.before, kept);
+    }
+
+    /// The weights of rows, numbered from one on.
+    fn weigh(&self, log: &Log, first: u64, weights: &mut [u32]) {
+        weights.fill(self.scale.row);
+        for &(argument, unit) in &self.scale.sums {
+            for (weight, row) in weights.iter_mut().zip(first..) {
                 let word = log.word(argument, row).unwrap_or(0);
-                sum.now = select_unpredictable(age == 0, sum.now, 0).saturating_add(word.unsigned_abs());
-                sum.period = self.period;
-                *near |= sum.most() >= least;
+                *weight = part(word, unit).max(*weight);
             }
         }
     }
@@ -220,14 +214,11 @@ impl Census {
     /// Whether a group may have what some rule demands, from now on until its next row.
     pub(super) fn is_near(&self, slot: u32) -> bool {
         let head = &self.heads[slot as usize];
-        let age = self.period.wrapping_sub(head.period);
-        let rows = [head.most_rows(), head.rows];
-        let met = |(sums, (_, least)): (&Vec<Sum>, &(usize, u64))| {
-            let sum = &sums[slot as usize];
-            [sum.most(), sum.now].get(age as usize).is_some_and(|most| most >= least)
-        };
-        rows.get(age as usize).is_some_and(|&most| most >= self.trigger.rows)
-            || self.sums.iter().zip(&self.trigger.sums).any(met)
+        match self.period.wrapping_sub(head.period) {
+            0 => head.weight.saturating_add(head.before) >= WHOLE,
+            1 => head.weight >= WHOLE,
+            _ => false,
+        }
     }
 
     pub(super) fn newest(&self, slot: u32) -> u64 {
@@ -252,19 +243,18 @@ impl Census {
     /// Forgets a group.
     pub(super) fn forget(&mut self, slot: u32) {
         self.heads[slot as usize] = Head::EMPTY;
-        for sums in &mut self.sums {
-            sums[slot as usize] = Sum::default();
-        }
     }
 
     pub(super) fn save(&self) -> CensusState {
-        let age = |head: &Head| self.period.wrapping_sub(head.period).min(2);
+        let age = |head: &Head| match head.newest {
+            NO_ROW => ABSENT,
+            _ => self.period.wrapping_sub(head.period).min(OLD),
+        };
         CensusState {
             end_ms: self.end_ms,
             ages: self.heads.iter().map(age).collect(),
-            rows: self.heads.iter().map(|head| head.rows).collect(),
+            weights: self.heads.iter().map(|head| head.weight).collect(),
             before: self.heads.iter().map(|head| head.before).collect(),
-            sums: self.sums.iter().map(|sums| words(sums)).collect(),
         }
     }
 
@@ -272,44 +262,41 @@ impl Census {
     /// not fit.
     pub(super) fn restore(&mut self, newest: Vec<u64>, first: u64, state: CensusState) -> Option<()> {
         let slots = newest.len();
-        if state.ages.len() != slots
-            || state.rows.len() != slots
-            || state.before.len() != slots
-            || state.sums.len() != self.trigger.sums.len()
-            || state.sums.iter().any(|words| words.len() != slots * 2)
-        {
+        if state.ages.len() != slots || state.weights.len() != slots || state.before.len() != slots {
             return None;
         }
-        self.period = 2;
+        self.period = OLD;
         self.end_ms = state.end_ms;
-        let periods: Vec<u32> = state.ages.iter().map(|&age| self.period.saturating_sub(age)).collect();
-        self.sums = state.sums.iter().map(|words| sums(words, &periods)).collect();
-        let counts = periods.into_iter().zip(&state.rows).zip(&state.before);
-        self.heads = newest
-            .into_iter()
-            .zip(counts)
-            .map(|(newest, ((period, &rows), &before))| Head {
-                // The rows of a group that has not been forgotten yet may have left.
-                newest: if rows > 0 && newest == NO_ROW { first.wrapping_sub(1) } else { newest },
-                period,
-                rows,
-                before,
-                candidate: NONE,
-            })
-            .collect();
+        let head = |(newest, ((age, weight), before))| Head {
+            // The rows of a group that has not been forgotten yet may have left.
+            newest: if age != ABSENT && newest == NO_ROW {
+                first.wrapping_sub(1)
+            } else {
+                newest
+            },
+            period: self.period.saturating_sub(age),
+            weight,
+            before,
+            candidate: NONE,
+        };
+        let weights = state.ages.into_iter().zip(state.weights).zip(state.before);
+        self.heads = newest.into_iter().zip(weights).map(head).collect();
         Some(())
     }
 }
 
-/// Sums as a checkpoint keeps them.
-fn words(sums: &[Sum]) -> Vec<u64> {
-    let now = sums.iter().map(|sum| sum.now);
-    now.chain(sums.iter().map(|sum| sum.before)).collect()
+#[expect(clippy::cast_precision_loss, reason = "a part that is some 1e-16 too small or large is made up for by its unit")]
+const fn real(word: u64) -> f64 {
+    word as f64
 }
 
-/// The sums of such words, of groups that had their newest rows in these periods.
-fn sums(words: &[u64], periods: &[u32]) -> Vec<Sum> {
-    let (now, before) = words.split_at(periods.len());
-    let sums = now.iter().zip(before).zip(periods);
-    sums.map(|((&now, &before), &period)| Sum { now, before, period }).collect()
+/// What a value weighs.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a weight is positive, and one that is too large is the largest"
+)]
+#[inline(always)]
+fn part(word: i64, unit: f64) -> u32 {
+    (real(word.unsigned_abs()) * unit).ceil() as u32
 }

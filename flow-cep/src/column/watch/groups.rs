@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::census::{Census, CensusState};
+use super::census::{BLOCK, Block, Census, CensusState};
 use super::chain::{Chain, NO_ROW, distance};
 use super::detail::place_of;
 use super::log::Log;
@@ -25,9 +25,6 @@ use crate::value::Value;
 
 /// Groups up to which those without rows are not looked for.
 const FEW_GROUPS: usize = 1024;
-
-/// Rows whose groups are fetched at once.
-const BLOCK: usize = 128;
 
 /// Rows that a rule gives at one update.
 #[derive(Debug)]
@@ -248,18 +245,15 @@ impl Groups {
             (from..rows).find(|&place| !is_within(place)).unwrap_or(rows)
         };
         self.near.clear();
-        let mut distances = [0; BLOCK];
-        let (mut near, mut fresh) = ([false; BLOCK], [false; BLOCK]);
+        let mut block = Block::default();
         for (place, slots) in (from..).step_by(BLOCK).zip(entered[from..until].chunks(BLOCK)) {
-            let row = first + place as u64;
-            self.census.lead(row, slots, &mut distances);
-            self.chain.extend(&distances[..slots.len()]);
-            self.census.count(log, row, slots, (&mut near, &mut fresh));
+            self.census.enter(log, first + place as u64, slots, &mut block);
+            self.chain.extend(&block.distances[..slots.len()]);
             for (at, &slot) in slots.iter().enumerate() {
-                if fresh[at] {
+                if block.fresh[at] {
                     self.index.arrive(slot);
                 }
-                if near[at] {
+                if block.near[at] {
                     self.near.push(id_from(place + at));
                 }
             }
