@@ -132,15 +132,21 @@ impl Index {
                 if slot_of.len() < known {
                     slot_of.resize(known, NONE);
                 }
+                // All slots are looked up before any is made, so that no look-up waits for another.
+                let start = slots.len();
                 for_each_row!(rows, from, to, row => {
+                    let known = slot_of.get(ids[row] as usize).copied().unwrap_or(NONE);
+                    slots.push(if skipped(row) { NONE } else { known });
+                });
+                for (place, slot) in (from..to).zip(&mut slots[start..]) {
+                    let row = rows.row(place);
                     let id = ids[row];
-                    if id == NONE || skipped(row) {
-                        slots.push(NONE);
+                    if *slot != NONE || id == NONE || skipped(row) {
                         continue;
                     }
-                    let mut slot = slot_of[id as usize];
-                    if slot == NONE {
-                        slot = match free.pop() {
+                    let made = &mut slot_of[id as usize];
+                    if *made == NONE {
+                        *made = match free.pop() {
                             Some(slot) => {
                                 id_of[slot as usize] = id;
                                 slot
@@ -150,11 +156,10 @@ impl Index {
                                 id_from(id_of.len() - 1)
                             }
                         };
-                        slot_of[id as usize] = slot;
                         self.created.push(id);
                     }
-                    slots.push(slot);
-                });
+                    *slot = *made;
+                }
             }
         }
     }

@@ -290,7 +290,7 @@ const fn real(word: u64) -> f64 {
     word as f64
 }
 
-/// What a value weighs.
+/// What a value weighs, or a little more.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -298,5 +298,5 @@ const fn real(word: u64) -> f64 {
 )]
 #[inline(always)]
 fn part(word: i64, unit: f64) -> u32 {
-    (real(word.unsigned_abs()) * unit).ceil() as u32
+    ((real(word.unsigned_abs()) * unit) as u32).saturating_add(1)
 }

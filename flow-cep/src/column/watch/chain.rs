@@ -6,10 +6,12 @@ use super::ring::Ring;
 pub(super) const NO_ROW: u64 = u64::MAX;
 
 /// How far a row is from the one that was the newest of its group before; 0 if there was none.
+#[expect(clippy::cast_possible_truncation, reason = "what is too long to be told becomes 0: it leads to a row that has left")]
 #[inline(always)]
 pub(super) fn distance(row: u64, newest: u64) -> u32 {
-    // A link that is too long to be told would lead to a row that has left long ago.
-    u32::try_from(row.wrapping_sub(newest)).unwrap_or(0) * u32::from(newest != NO_ROW)
+    let distance = row.wrapping_sub(newest);
+    let told = (distance >> 32 == 0) & (newest != NO_ROW);
+    distance as u32 * u32::from(told)
 }
 
 /// By row: how far before it the row lies that came before it in its group.
