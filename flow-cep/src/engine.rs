@@ -250,7 +250,7 @@ struct Inserted {
 }
 
 /// The version of the checkpoint's format.
-const CHECKPOINT_VERSION: u32 = 6;
+const CHECKPOINT_VERSION: u32 = 7;
 
 /// What a checkpoint begins with; the states of both runtimes and a CRC-32 of all of it follow.
 #[derive(Serialize, Deserialize)]

@@ -60,3 +60,51 @@ pub(crate) fn each(expr: &Expr, visit: &mut dyn FnMut(usize, i64)) {
         visit(column, least);
     }
 }
+
+/// What a group must have for a condition to be true, as far as rows that come can bring it about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Demand {
+    Rows(u32),
+    /// The sum of a column of numbers.
+    Sum {
+        number: usize,
+        least: u64,
+    },
+}
+
+/// What is taken for a usual value when the demand for a sum is compared with one for rows.
+const USUAL_VALUE: u64 = 10_000;
+
+impl Demand {
+    /// About how many rows it takes.
+    fn rows(self) -> u64 {
+        match self {
+            Self::Rows(rows) => rows.into(),
+            Self::Sum { least, .. } => least / USUAL_VALUE,
+        }
+    }
+}
+
+/// Demands of which one is met wherever a condition is true; none if it may be true of any group. `regard` tells what a lower
+/// bound of a column demands.
+pub(crate) fn demands(expr: &Expr, regard: &dyn Fn(usize, i64) -> Option<Demand>) -> Option<Vec<Demand>> {
+    match &expr.node {
+        Node::And(parts) => {
+            let demands = parts.iter().filter_map(|part| demands(part, regard));
+            demands.max_by_key(|demands| fewest_rows(demands))
+        }
+        Node::Or(parts) => {
+            let demands: Option<Vec<Vec<Demand>>> = parts.iter().map(|part| demands(part, regard)).collect();
+            Some(demands?.concat())
+        }
+        _ => {
+            let (column, least) = lower(expr)?;
+            Some(vec![regard(column, least)?])
+        }
+    }
+}
+
+/// About how many rows it takes to meet one of the demands.
+pub(crate) fn fewest_rows(demands: &[Demand]) -> u64 {
+    demands.iter().map(|demand| demand.rows()).min().unwrap_or(0)
+}

@@ -616,7 +616,8 @@ pub(crate) const fn to_word(value: f64) -> i64 {
     value.to_bits().cast_signed()
 }
 
-/// Welford's update of count, mean and sum of squared deviations.
+/// Welford's update of count, mean and sum of squared deviations, in the order of operations that Esper has: where rounding makes the
+/// sum a little less than 0, the deviation is not a number there either.
 #[expect(clippy::cast_precision_loss, reason = "a count of rows is far below 2^53")]
 fn moments<const COMING: bool>(words: &mut [i64], value: f64) {
     let (mean, squares) = (from_word(words[1]), from_word(words[2]));
@@ -633,7 +634,7 @@ fn moments<const COMING: bool>(words: &mut [i64], value: f64) {
         } else {
             let mean = mean - delta / words[0] as f64;
             words[1] = to_word(mean);
-            words[2] = to_word((squares - delta * (value - mean)).max(0.0));
+            words[2] = to_word(squares - delta * (value - mean));
         }
     }
 }

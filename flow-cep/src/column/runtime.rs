@@ -23,7 +23,7 @@ use super::query::{Aggregate, Body, Function, Output, Query, Window};
 use super::scalar::{Compiled, Scalar};
 use super::succession::Succession;
 use super::view::{Keeping, View};
-use super::watch::{Given, Groups, Watch};
+use super::watch::{Groups, Watch};
 use pairing::Passed;
 use watching::Watched;
 
@@ -186,7 +186,7 @@ pub(crate) struct Runtime {
     window_rows: usize,
     statements: usize,
     emissions: Vec<Emission>,
-    given: Vec<Given>,
+    given: Vec<Emission>,
 }
 
 impl Runtime {
@@ -215,23 +215,12 @@ impl Runtime {
     pub(crate) fn add(&mut self, query: &Query, now_ms: i64) -> usize {
         let statement = self.statements;
         self.statements += 1;
-        if let (
-            true,
-            Body::Groups {
-                keys,
-                aggregates,
-                having,
-                select,
-            },
-        ) = (query.output.is_watched(), &query.body)
-        {
-            let clauses = Watched {
-                keys,
-                aggregates,
-                having: having.as_ref(),
-                select,
-            };
+        if let (true, Some(clauses)) = (query.output.is_watched(), Watched::of(query)) {
             self.watch(query, clauses, statement);
+            self.find_users();
+            return statement;
+        }
+        if self.watch_snapshots(query, statement) {
             self.find_users();
             return statement;
         }

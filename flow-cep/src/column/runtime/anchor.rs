@@ -20,5 +20,8 @@ impl Runtime {
                 client.start(time_ms);
             }
         }
+        for groups in self.watches.iter_mut().flat_map(|watch| &mut watch.groups) {
+            groups.anchor(statement, time_ms);
+        }
     }
 }

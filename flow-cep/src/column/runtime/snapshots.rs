@@ -66,7 +66,7 @@ impl Runtime {
     }
 
     /// Whether what an aggregate has over two panes is what it has over each of them added up, without a rest of rounding.
-    fn adds_up(&self, aggregate: &Aggregate) -> bool {
+    pub(super) fn adds_up(&self, aggregate: &Aggregate) -> bool {
         match aggregate.function {
             Function::Count | Function::CountDistinct => true,
             Function::Sum | Function::Average => aggregate

@@ -4,14 +4,14 @@ use arrow_schema::DataType;
 
 use super::{Emission, Runtime};
 use crate::column::compile::asks_seldom;
+use crate::column::emit::{Clauses, GroupOutput};
 use crate::column::index::Mapping;
 use crate::column::keys::{KeyId, can_be_key};
-use crate::column::query::{Aggregate, Function, Output, Query, Window};
+use crate::column::query::{Aggregate, Body, Function, Output, Query, Window};
 use crate::column::scalar::Scalar;
 use crate::column::watch::{
-    Found, Given, GroupColumn, Groups, Largest, Operand, Quiet, Rule, Threshold, Watch, place_of,
+    Found, GroupColumn, Groups, Largest, Layout, Operand, Quiet, Rule, Snapshot, Threshold, Watch, place_of,
 };
-use crate::engine::Rows as Delivered;
 
 /// The clauses of a statement over groups.
 #[derive(Debug, Clone, Copy)]
@@ -22,30 +22,41 @@ pub(super) struct Watched<'a> {
     pub(super) select: &'a [Scalar],
 }
 
+impl<'a> Watched<'a> {
+    /// Those of a statement over groups.
+    pub(super) const fn of(query: &'a Query) -> Option<Self> {
+        let Body::Groups {
+            keys,
+            aggregates,
+            having,
+            select,
+        } = &query.body
+        else {
+            return None;
+        };
+        Some(Self {
+            keys: keys.as_slice(),
+            aggregates: aggregates.as_slice(),
+            having: having.as_ref(),
+            select: select.as_slice(),
+        })
+    }
+}
+
+/// Where what a statement watches is kept.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    watch: usize,
+    groups: usize,
+    span: usize,
+}
+
+/// Rows from which on a condition is true of few groups, so that to follow these costs less than to keep all of them by pane.
+const MANY_ROWS: u64 = 16;
+
 impl Runtime {
     /// Adds a statement that watches its groups. The keys are the atoms that groups are divided by.
     pub(super) fn watch(&mut self, query: &Query, clauses: Watched<'_>, statement: usize) {
-        let Window::Time { span_ms } = query.window else { return };
-        let filter = self.filter(&query.filter);
-        let atoms: Vec<KeyId> = clauses.keys.iter().map(|key| self.atom(key)).collect();
-        let Some(key) = self.keys.tuple(&atoms) else { return };
-        let known = self.watches.iter().position(|watch| watch.filter == filter);
-        let at = known.unwrap_or_else(|| {
-            self.watches.push(Watch::new(filter, self.window_rows));
-            self.watches.len() - 1
-        });
-        let groups = self.watches[at].groups.iter().position(|groups| groups.key() == key);
-        let mapping = if self.filters[filter].conditions.is_empty() {
-            Mapping::Same
-        } else {
-            Mapping::Own
-        };
-        let groups = groups.unwrap_or_else(|| {
-            self.watches[at].groups.push(Groups::new(key, mapping));
-            self.watches[at].groups.len() - 1
-        });
-        self.watches[at].log.lengthen(span_ms);
-        let span = self.watches[at].groups[groups].span(span_ms);
         let every_ms = match query.output {
             Output::First { every_ms } => Some(every_ms),
             _ => None,
@@ -53,11 +64,10 @@ impl Runtime {
         // What only the delivered row shows is gathered from the rows of the group when they are seldom asked for it.
         let seldom = asks_seldom(query.output, query.window);
         let conditions: Vec<usize> = clauses.having.map_or_else(Vec::new, Scalar::columns);
-        let mut columns: Vec<GroupColumn> = atoms.iter().map(|&atom| GroupColumn::Key(atom)).collect();
-        for aggregate in clauses.aggregates {
-            let kept = !seldom || conditions.contains(&columns.len());
-            columns.push(self.watched_column((at, groups, span), aggregate, kept));
-        }
+        let Some((place, columns)) = self.watched(query, clauses, |column| !seldom || conditions.contains(&column))
+        else {
+            return;
+        };
         let rule = Rule {
             statement,
             every_ms,
@@ -70,12 +80,98 @@ impl Runtime {
             columns,
             quiet: Quiet::default(),
         };
-        self.watches[at].groups[groups].add(span, rule);
+        self.watches[place.watch].groups[place.groups].add(place.span, rule);
+    }
+
+    /// Adds a statement that takes snapshots of groups of which only those with many rows can be in them. Tells whether it is one.
+    pub(super) fn watch_snapshots(&mut self, query: &Query, statement: usize) -> bool {
+        let (Output::Snapshot { every_ms }, Some(clauses)) = (query.output, Watched::of(query)) else {
+            return false;
+        };
+        if !matches!(query.window, Window::Time { .. }) || clauses.keys.is_empty() || !self.is_selective(&clauses) {
+            return false;
+        }
+        let Some((place, columns)) = self.watched(query, clauses, |_| true) else {
+            return false;
+        };
+        let Place { watch, groups, span } = place;
+        let mut layout = Layout::default();
+        let log = &self.watches[watch].log;
+        let read = columns.iter().map(|column| layout.column(column, log));
+        let Some(read) = read.collect() else { return false };
+        let threshold = Threshold::of(clauses.having.map(Scalar::expr), &columns);
+        let atoms: Vec<KeyId> = clauses.keys.iter().map(|key| self.atom(key)).collect();
+        let types = self.column_types(&atoms, clauses.aggregates);
+        let output = GroupOutput::new(read, &types, &Clauses::of(query, clauses.having, clauses.select));
+        let tallied = clauses
+            .aggregates
+            .iter()
+            .any(|aggregate| aggregate.function == Function::CountDistinct);
+        let snapshot = Snapshot::new(statement, every_ms, output, layout);
+        self.watches[watch].groups[groups].add_snapshot(span, snapshot, &threshold, tallied);
+        true
+    }
+
+    /// Whether a statement's aggregates are counts and sums, and it takes many rows for its condition to be true.
+    fn is_selective(&self, clauses: &Watched<'_>) -> bool {
+        let keys = clauses.keys.iter().map(|_| GroupColumn::Key(0));
+        // Their places do not matter for what is demanded of them.
+        let aggregates = clauses.aggregates.iter().map(|aggregate| GroupColumn::Aggregate {
+            function: aggregate.function,
+            operand: aggregate
+                .argument
+                .as_ref()
+                .map_or(Operand::Rows, |_| Operand::Number(0)),
+            of: aggregate.of.clone(),
+            found: Found::Gathered,
+        });
+        let columns: Vec<GroupColumn> = keys.chain(aggregates).collect();
+        let adds_up = clauses.aggregates.iter().all(|aggregate| self.adds_up(aggregate));
+        adds_up && Threshold::of(clauses.having.map(Scalar::expr), &columns).fewest_rows() >= MANY_ROWS
+    }
+
+    /// The place of the groups that a statement watches, and its columns. `kept` tells of a column whether its value is kept.
+    fn watched(
+        &mut self,
+        query: &Query,
+        clauses: Watched<'_>,
+        kept: impl Fn(usize) -> bool,
+    ) -> Option<(Place, Vec<GroupColumn>)> {
+        let Window::Time { span_ms } = query.window else {
+            return None;
+        };
+        let filter = self.filter(&query.filter);
+        let atoms: Vec<KeyId> = clauses.keys.iter().map(|key| self.atom(key)).collect();
+        let key = self.keys.tuple(&atoms)?;
+        let known = self.watches.iter().position(|watch| watch.filter == filter);
+        let watch = known.unwrap_or_else(|| {
+            self.watches.push(Watch::new(filter, self.window_rows));
+            self.watches.len() - 1
+        });
+        let groups = self.watches[watch].groups.iter().position(|groups| groups.key() == key);
+        let mapping = if self.filters[filter].conditions.is_empty() {
+            Mapping::Same
+        } else {
+            Mapping::Own
+        };
+        let groups = groups.unwrap_or_else(|| {
+            self.watches[watch].groups.push(Groups::new(key, mapping));
+            self.watches[watch].groups.len() - 1
+        });
+        self.watches[watch].log.lengthen(span_ms);
+        let span = self.watches[watch].groups[groups].span(span_ms);
+        let place = Place { watch, groups, span };
+        let mut columns: Vec<GroupColumn> = atoms.iter().map(|&atom| GroupColumn::Key(atom)).collect();
+        for aggregate in clauses.aggregates {
+            let kept = kept(columns.len());
+            columns.push(self.watched_column(place, aggregate, kept));
+        }
+        Some((place, columns))
     }
 
     fn watched_column(
         &mut self,
-        (watch, groups, span): (usize, usize, usize),
+        Place { watch, groups, span }: Place,
         aggregate: &Aggregate,
         kept: bool,
     ) -> GroupColumn {
@@ -150,19 +246,9 @@ impl Runtime {
                 .collect();
             watch.run(&mut self.keys, times, rows, &numbers, &mut self.given);
         }
-        let emissions = self.given.drain(..).map(|given| {
-            let Given {
-                statement,
-                time_ms,
-                row,
-                rows,
-            } = given;
-            Emission {
-                statement,
-                time_ms,
-                row: row.map(|row| offset + row),
-                rows: Some(Delivered::Values(rows.into_iter().map(Into::into).collect())),
-            }
+        let emissions = self.given.drain(..).map(|emission| Emission {
+            row: emission.row.map(|row| offset + row),
+            ..emission
         });
         self.emissions.extend(emissions);
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::chain::{self, NO_ROW};
 use super::log::Log;
 use super::rule::Threshold;
-use super::span::Span;
+use crate::column::bound::Demand;
 use crate::column::interner::NONE;
 use crate::column::packed;
 
@@ -132,19 +132,20 @@ impl Census {
         self.period_ms = self.period_ms.max(period_ms);
     }
 
-    /// Regards what a rule over a window demands; only before the first row.
-    pub(super) fn regard(&mut self, threshold: &Threshold, span: &Span) {
-        let sum = threshold.sums.iter().find(|(_, least)| *least > 0);
-        let Some(&(sum, least)) = sum else {
-            self.scale.row = self.scale.row.max(WHOLE.div_ceil(threshold.rows.max(1)));
-            return;
-        };
-        // A little more than it is, so that no rounding makes the sum of many too small.
-        let unit = f64::from(WHOLE) / real(least.unsigned_abs()) * (1.0 + 1e-9);
-        let argument = span.summed[sum];
-        match self.scale.sums.iter_mut().find(|(known, _)| *known == argument) {
-            Some((_, known)) => *known = unit.max(*known),
-            None => self.scale.sums.push((argument, unit)),
+    /// Regards what a rule demands; only before the first row.
+    pub(super) fn regard(&mut self, threshold: &Threshold) {
+        for demand in threshold.demands.as_deref().unwrap_or(&[Demand::Rows(1)]) {
+            match *demand {
+                Demand::Rows(rows) => self.scale.row = self.scale.row.max(WHOLE.div_ceil(rows)),
+                Demand::Sum { number, least } => {
+                    // A little more than it is, so that no rounding makes the sum of many too small.
+                    let unit = f64::from(WHOLE) / real(least) * (1.0 + 1e-9);
+                    match self.scale.sums.iter_mut().find(|(known, _)| *known == number) {
+                        Some((_, known)) => *known = unit.max(*known),
+                        None => self.scale.sums.push((number, unit)),
+                    }
+                }
+            }
         }
     }
 
@@ -285,7 +286,10 @@ impl Census {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a part that is some 1e-16 too small or large is made up for by its unit")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a part that is some 1e-16 too small or large is made up for by its unit"
+)]
 const fn real(word: u64) -> f64 {
     word as f64
 }

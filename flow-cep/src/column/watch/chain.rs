@@ -6,7 +6,10 @@ use super::ring::Ring;
 pub(super) const NO_ROW: u64 = u64::MAX;
 
 /// How far a row is from the one that was the newest of its group before; 0 if there was none.
-#[expect(clippy::cast_possible_truncation, reason = "what is too long to be told becomes 0: it leads to a row that has left")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "what is too long to be told becomes 0: it leads to a row that has left"
+)]
 #[inline(always)]
 pub(super) fn distance(row: u64, newest: u64) -> u32 {
     let distance = row.wrapping_sub(newest);

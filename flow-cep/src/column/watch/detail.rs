@@ -57,7 +57,7 @@ impl Moments {
         self.count -= 1;
         let delta = value - self.mean;
         self.mean -= delta / self.count as f64;
-        self.squares = (self.squares - delta * (value - self.mean)).max(0.0);
+        self.squares -= delta * (value - self.mean);
     }
 
     /// The deviation of the sample.

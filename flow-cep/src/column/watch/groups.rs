@@ -6,6 +6,7 @@
 //! candidates that have the rows for it to be true, and what only the delivered row shows is gathered from the rows of the group
 //! when it is delivered: each row knows the one before it in its group. Windows of several lengths share all but the counts.
 
+use arrow_array::RecordBatch;
 use serde::{Deserialize, Serialize};
 
 use super::census::{BLOCK, Block, Census, CensusState};
@@ -14,27 +15,20 @@ use super::detail::place_of;
 use super::log::Log;
 use super::marks::Marks;
 use super::ring::Ring;
-use super::rule::Rule;
+use super::rule::{Rule, Threshold};
+use super::snapshot::{Ids, Snapshot};
 use super::span::{Count, Sight, Span, SpanState};
 use super::tally::{Arrival, Tallies};
+use crate::column::groups::ranks;
 use crate::column::index::{Index, Mapping};
 use crate::column::interner::{NONE, Rows, id_from};
 use crate::column::keys::{KeyId, Keys};
 use crate::column::packed;
-use crate::value::Value;
+use crate::column::runtime::Emission;
+use crate::engine::Rows as Delivered;
 
 /// Groups up to which those without rows are not looked for.
 const FEW_GROUPS: usize = 1024;
-
-/// Rows that a rule gives at one update.
-#[derive(Debug)]
-pub(crate) struct Given {
-    pub(crate) statement: usize,
-    pub(crate) time_ms: i64,
-    /// The row of the slice that brought them; none if they come because rows left.
-    pub(crate) row: Option<usize>,
-    pub(crate) rows: Vec<Vec<Value>>,
-}
 
 /// A group that is watched closely.
 #[derive(Debug, Clone, Copy)]
@@ -71,6 +65,8 @@ pub(crate) struct Groups {
     pub(crate) spans: Vec<Span>,
     /// The longest of the spans.
     longest: usize,
+    /// With the place of the span that each looks at.
+    snapshots: Vec<(usize, Snapshot)>,
     /// By candidate and span.
     counts: Vec<Count>,
     /// When a row of a candidate leaves next.
@@ -102,6 +98,8 @@ pub(crate) struct GroupsState {
     #[serde(with = "packed")]
     tallied: Vec<u32>,
     spans: Vec<SpanState>,
+    /// When the snapshots are due.
+    next_ms: Vec<Option<i64>>,
 }
 
 impl Groups {
@@ -121,6 +119,7 @@ impl Groups {
             tallying: 0,
             spans: Vec::new(),
             longest: 0,
+            snapshots: Vec::new(),
             counts: Vec::new(),
             due_ms: i64::MAX,
             crowded: FEW_GROUPS,
@@ -160,7 +159,8 @@ impl Groups {
     pub(crate) fn tally(&mut self, span: usize, carried: usize) -> usize {
         let column = self.tallies.column(carried);
         self.tallies.start(0);
-        if self.spans[self.tallying].tallied.is_empty() || self.spans[span].span_ms > self.spans[self.tallying].span_ms {
+        if self.spans[self.tallying].tallied.is_empty() || self.spans[span].span_ms > self.spans[self.tallying].span_ms
+        {
             self.tallying = span;
         }
         place_of(&mut self.spans[span].tallied, column)
@@ -168,22 +168,51 @@ impl Groups {
 
     /// Adds a rule over the window at a place; only before the first row.
     pub(crate) fn add(&mut self, span: usize, rule: Rule) {
-        if rule.reads_tallies() {
-            self.tallied_from = self.tallied_from.min(rule.threshold.rows.max(1));
-        }
-        self.census.regard(&rule.threshold, &self.spans[span]);
+        self.regard(&rule.threshold, rule.reads_tallies());
         self.spans[span].add(rule);
+    }
+
+    /// Adds a statement that looks at the window at a place; only before the first row. `tallied` tells whether it counts
+    /// distinct values.
+    pub(crate) fn add_snapshot(&mut self, span: usize, snapshot: Snapshot, threshold: &Threshold, tallied: bool) {
+        self.regard(threshold, tallied);
+        self.snapshots.push((span, snapshot));
+    }
+
+    /// Starts the clock of a statement whose first row came at a time.
+    pub(crate) fn anchor(&mut self, statement: usize, time_ms: i64) {
+        let mut snapshots = self.snapshots.iter_mut().map(|(_, snapshot)| snapshot);
+        if let Some(snapshot) = snapshots.find(|snapshot| snapshot.statement == statement) {
+            snapshot.start(time_ms);
+        }
+    }
+
+    fn regard(&mut self, threshold: &Threshold, tallied: bool) {
+        if tallied {
+            self.tallied_from = self.tallied_from.min(threshold.rows.max(1));
+        }
+        self.census.regard(threshold);
     }
 
     /// The window of a statement.
     pub(crate) fn span_of(&self, statement: usize) -> Option<&Span> {
         let rules_it = |span: &&Span| span.rules.iter().any(|rule| rule.statement == statement);
-        self.spans.iter().find(rules_it)
+        let looks = self
+            .snapshots
+            .iter()
+            .find(|(_, snapshot)| snapshot.statement == statement);
+        looks.map_or_else(|| self.spans.iter().find(rules_it), |(span, _)| self.spans.get(*span))
     }
 
-    /// When a row leaves a window next, of which rules may have something to say.
-    pub(crate) const fn due_ms(&self) -> i64 {
-        self.due_ms
+    /// When a row leaves a window next, of which rules may have something to say, or when a statement looks at one.
+    pub(crate) fn due_ms(&self) -> i64 {
+        self.due_ms.min(self.look_ms())
+    }
+
+    /// When a statement looks at a window next.
+    fn look_ms(&self) -> i64 {
+        let next = self.snapshots.iter().filter_map(|(_, snapshot)| snapshot.next_ms);
+        next.min().unwrap_or(i64::MAX)
     }
 
     /// Takes the newest rows of the log, whose place in the slice `rows` tells, and lets time pass up to `now_ms`.
@@ -193,7 +222,7 @@ impl Groups {
         log: &Log,
         (rows, count): (&Rows, usize),
         now_ms: i64,
-        given: &mut Vec<Given>,
+        given: &mut Vec<Emission>,
     ) {
         let mut entered = std::mem::take(&mut self.entered);
         entered.clear();
@@ -204,15 +233,26 @@ impl Groups {
         self.slots.extend(&entered);
         let first = log.next - count as u64;
         let mut from = 0;
+        if count > 0 {
+            let first_ms = log.times.get(first);
+            self.snapshots
+                .iter_mut()
+                .for_each(|(_, snapshot)| snapshot.start(first_ms));
+        }
         while from < count {
             self.pass(keys, log, log.times.get(first + from as u64), given);
             from = self.take_in(log, &entered, first, from);
             let near = std::mem::take(&mut self.near);
             self.touch(log, &entered, first, &near);
+            let mut look_ms = self.look_ms();
             for &place in &near {
                 let place = place as usize;
                 let row = first + place as u64;
                 let time_ms = log.times.get(row);
+                if look_ms <= time_ms {
+                    self.look(keys, log, time_ms, given);
+                    look_ms = self.look_ms();
+                }
                 if self.due_ms <= time_ms {
                     self.expire(keys, log, time_ms, given);
                 }
@@ -271,8 +311,13 @@ impl Groups {
     }
 
     /// Lets time pass up to and including an instant.
-    fn pass(&mut self, keys: &Keys, log: &Log, now_ms: i64, given: &mut Vec<Given>) {
-        while let Some(end_ms) = self.census.end_ms().filter(|&end_ms| end_ms <= now_ms && end_ms < i64::MAX) {
+    fn pass(&mut self, keys: &Keys, log: &Log, now_ms: i64, given: &mut Vec<Emission>) {
+        while let Some(end_ms) = self
+            .census
+            .end_ms()
+            .filter(|&end_ms| end_ms <= now_ms && end_ms < i64::MAX)
+        {
+            self.look(keys, log, end_ms, given);
             self.expire(keys, log, end_ms, given);
             // Without candidates nothing leaves, and periods in between do not matter.
             let next_ms = if self.due_ms == i64::MAX { now_ms } else { end_ms };
@@ -282,9 +327,60 @@ impl Groups {
         if self.census.end_ms().is_none() {
             self.census.turn(now_ms);
         }
+        self.look(keys, log, now_ms, given);
         if self.due_ms <= now_ms {
             self.expire(keys, log, now_ms, given);
         }
+    }
+
+    /// Lets the statements look whose time has come.
+    fn look(&mut self, keys: &Keys, log: &Log, now_ms: i64, given: &mut Vec<Emission>) {
+        loop {
+            let due_ms = self.look_ms();
+            if due_ms > now_ms {
+                return;
+            }
+            self.expire(keys, log, due_ms, given);
+            let mut snapshots = std::mem::take(&mut self.snapshots);
+            for (span, snapshot) in &mut snapshots {
+                if snapshot.next_ms == Some(due_ms) {
+                    snapshot.advance();
+                    given.push(Emission {
+                        statement: snapshot.statement,
+                        time_ms: due_ms,
+                        row: None,
+                        rows: self.seen(keys, *span, snapshot).map(Delivered::Columns),
+                    });
+                }
+            }
+            self.snapshots = snapshots;
+        }
+    }
+
+    /// What a statement sees of a window.
+    fn seen(&self, keys: &Keys, at: usize, snapshot: &Snapshot) -> Option<RecordBatch> {
+        let span = &self.spans[at];
+        let width = self.spans.len();
+        let counts = self.counts.iter().skip(at).step_by(width).copied();
+        let id = |candidate: &Candidate| match candidate.slot {
+            NONE => NONE,
+            slot => self.index.id(slot),
+        };
+        let ids: Vec<u32> = self.candidates.iter().map(id).collect();
+        let records = snapshot.records(
+            span,
+            counts,
+            Ids {
+                key: self.key,
+                ids: &ids,
+            },
+        );
+        let rows = std::iter::successors(self.marks.next(span.leaving), |row| self.marks.next(row + 1));
+        let appearance = |wanted: &[u32]| {
+            let places = rows.clone().map(|row| self.census.candidate(self.slots.get(row)));
+            ranks(places, wanted, self.candidates.len())
+        };
+        snapshot.output.live_rows(keys, &records, &appearance)
     }
 
     fn arrive(
@@ -293,7 +389,7 @@ impl Groups {
         log: &Log,
         (row, slot): (u64, u32),
         (now_ms, in_slice): (i64, usize),
-        given: &mut Vec<Given>,
+        given: &mut Vec<Emission>,
     ) {
         let mut place = self.census.candidate(slot);
         if place == NONE {
@@ -423,7 +519,7 @@ impl Groups {
     }
 
     /// Lets the rows of candidates leave whose time has come, of each window instant by instant, and asks the rules.
-    fn expire(&mut self, keys: &Keys, log: &Log, now_ms: i64, given: &mut Vec<Given>) {
+    fn expire(&mut self, keys: &Keys, log: &Log, now_ms: i64, given: &mut Vec<Emission>) {
         let width = self.spans.len();
         self.due_ms = i64::MAX;
         for (at, span) in self.spans.iter_mut().enumerate() {
@@ -519,9 +615,13 @@ impl Groups {
             free: free.to_vec(),
             census: self.census.save(),
             slots: self.slots.span(log.first, log.next),
-            candidates: places.iter().map(|&place| self.candidates[place as usize].slot).collect(),
+            candidates: places
+                .iter()
+                .map(|&place| self.candidates[place as usize].slot)
+                .collect(),
             tallied: (0..).zip(&places).filter(tallied).map(|(at, _)| at).collect(),
             spans: self.spans.iter().enumerate().map(span).collect(),
+            next_ms: self.snapshots.iter().map(|(_, snapshot)| snapshot.next_ms).collect(),
         }
     }
 
@@ -530,6 +630,7 @@ impl Groups {
         let bound = state.census.len();
         let within = |span: &SpanState| (log.first..=log.next).contains(&span.leaving);
         if state.spans.len() != self.spans.len()
+            || state.next_ms.len() != self.snapshots.len()
             || state.slots.len() as u64 != log.len()
             || !state.spans.iter().all(within)
         {
@@ -576,6 +677,9 @@ impl Groups {
             }
             span.seek(log, &self.marks, leaving);
             self.due_ms = self.due_ms.min(span.due_ms);
+        }
+        for ((_, snapshot), next_ms) in self.snapshots.iter_mut().zip(state.next_ms) {
+            snapshot.next_ms = next_ms;
         }
         for place in state.tallied {
             if place as usize >= self.candidates.len() || self.tallies.hold(place) {

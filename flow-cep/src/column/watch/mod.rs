@@ -1,8 +1,9 @@
-//! Groups of a sliding window that are watched row by row: `having` with `output first every`, or with no output clause.
+//! Groups of a sliding window that are watched row by row: `having` with `output first every`, or with no output clause, or with
+//! `output snapshot every` where it takes many rows to be true.
 //!
-//! Such a statement may give a group's row whenever a row of it comes or goes. A [`Watch`] keeps the rows that pass one filter
+//! The first two may give a group's row whenever a row of it comes or goes. A [`Watch`] keeps the rows that pass one filter
 //! for as long as its longest window ([`log`]); statements that group them by the same key share the [`groups`], those over a
-//! window of the same length what is kept for these ([`span`]), and each is a [`rule`].
+//! window of the same length what is kept for these ([`span`]), and each is a [`rule`] or a [`snapshot`].
 
 mod census;
 mod chain;
@@ -13,21 +14,24 @@ mod marks;
 mod ring;
 mod rule;
 mod scope;
+mod snapshot;
 mod span;
 mod tally;
 
 use serde::{Deserialize, Serialize};
 
 pub(crate) use detail::{Largest, place_of};
+pub(crate) use groups::Groups;
 use groups::GroupsState;
-pub(crate) use groups::{Given, Groups};
 pub(crate) use log::Log;
 use log::LogState;
 pub(crate) use rule::{Found, GroupColumn, Operand, Quiet, Rule, Threshold};
+pub(crate) use snapshot::{Layout, Snapshot};
 
 use super::interner::Rows;
 use super::keys::Keys;
 use super::numbers::Numbers;
+use super::runtime::Emission;
 
 /// The rows that pass one filter, and the groups that statements watch of them in windows of several lengths.
 #[derive(Debug)]
@@ -75,7 +79,7 @@ impl Watch {
         times: &[i64],
         rows: &Rows,
         numbers: &[&Numbers],
-        given: &mut Vec<Given>,
+        given: &mut Vec<Emission>,
     ) {
         let now_ms = self.now_ms;
         let count = self.log.append(keys, times, rows, numbers);

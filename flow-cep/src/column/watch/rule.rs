@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use foldhash::fast::RandomState;
 
-use crate::column::bound;
+use crate::column::bound::{self, Demand};
 use crate::column::keys::KeyId;
 use crate::column::query::Function;
 use crate::column::scalar::Scalar;
@@ -52,6 +52,8 @@ pub(crate) struct Threshold {
     pub(crate) sums: Vec<(usize, i64)>,
     /// Place of a count of distinct values, and what it comes to at least.
     pub(crate) distinct: Vec<(usize, i64)>,
+    /// Of which one must be met by what comes; none if the condition may be true of any group.
+    pub(crate) demands: Option<Vec<Demand>>,
 }
 
 impl Threshold {
@@ -89,7 +91,14 @@ impl Threshold {
             rows: u32::try_from(rows).unwrap_or(u32::MAX),
             sums,
             distinct,
+            demands: having
+                .and_then(|having| bound::demands(having, &|column, least| demand(columns.get(column)?, least))),
         }
+    }
+
+    /// About how many rows it takes to meet it.
+    pub(crate) fn fewest_rows(&self) -> u64 {
+        self.demands.as_deref().map_or(0, bound::fewest_rows)
     }
 
     /// Whether a group with these rows, sums and counts of distinct values comes up to it.
@@ -100,6 +109,24 @@ impl Threshold {
                 .distinct
                 .iter()
                 .all(|&(column, least)| i64::from(distinct[column]) >= least)
+    }
+}
+
+/// What a lower bound of a column demands.
+fn demand(column: &GroupColumn, least: i64) -> Option<Demand> {
+    let GroupColumn::Aggregate {
+        function, operand, of, ..
+    } = column
+    else {
+        return None;
+    };
+    let least = u64::try_from(least).ok().filter(|&least| least > 0)?;
+    match (function, operand, of) {
+        (Function::Count | Function::CountDistinct, ..) => Some(Demand::Rows(u32::try_from(least).unwrap_or(u32::MAX))),
+        (Function::Sum, Operand::Number(number), Type::Int | Type::Long) => {
+            Some(Demand::Sum { number: *number, least })
+        }
+        _ => None,
     }
 }
 
@@ -197,7 +224,12 @@ impl Rule {
     /// Whether the value of one of these functions is kept for it.
     fn reads(&self, functions: &[Function]) -> bool {
         self.columns.iter().any(|column| {
-            let GroupColumn::Aggregate { function, found: Found::Kept(_), .. } = column else {
+            let GroupColumn::Aggregate {
+                function,
+                found: Found::Kept(_),
+                ..
+            } = column
+            else {
                 return false;
             };
             functions.contains(function)

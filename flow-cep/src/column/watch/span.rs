@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chain::Chain;
 use super::detail::{Detail, Wanted};
-use super::groups::{Candidate, Given};
+use super::groups::Candidate;
 use super::log::Log;
 use super::marks::Marks;
 use super::rule::Rule;
@@ -18,6 +18,8 @@ use crate::column::index::Index;
 use crate::column::interner::{NONE, id_from};
 use crate::column::keys::{KeyId, Keys};
 use crate::column::packed;
+use crate::column::runtime::Emission;
+use crate::engine::Rows as Delivered;
 use crate::value::{Value, compare_by};
 
 /// What every candidate has.
@@ -157,12 +159,12 @@ impl Span {
     }
 
     /// The distinct values of a candidate, and of those behind it.
-    fn distinct_of(&self, place: u32) -> &[u32] {
+    pub(super) fn distinct_of(&self, place: u32) -> &[u32] {
         &self.distinct[place as usize * self.tallied.len()..]
     }
 
     /// The sums of a candidate, and of those behind it.
-    fn sums_of(&self, place: u32) -> &[i64] {
+    pub(super) fn sums_of(&self, place: u32) -> &[i64] {
         &self.sums[place as usize * self.summed.len() * 2..]
     }
 
@@ -251,7 +253,7 @@ impl Span {
         sight: Sight<'_>,
         places: &[u32],
         count: impl Fn(u32) -> Count,
-        given: &mut Vec<Given>,
+        given: &mut Vec<Emission>,
     ) {
         for at in 0..self.rules.len() {
             let mut rows: Vec<(Vec<Value>, Vec<Value>)> = Vec::new();
@@ -308,11 +310,13 @@ impl Span {
             rows.drain(..rule.offset.min(rows.len()));
             rows.truncate(rule.limit.unwrap_or(usize::MAX));
             if !rows.is_empty() {
-                given.push(Given {
+                given.push(Emission {
                     statement: rule.statement,
                     time_ms: sight.now_ms,
                     row: sight.row,
-                    rows: rows.into_iter().map(|(values, _)| values).collect(),
+                    rows: Some(Delivered::Values(
+                        rows.into_iter().map(|(values, _)| values.into()).collect(),
+                    )),
                 });
             }
         }
@@ -351,7 +355,11 @@ impl Span {
         let width = self.summed.len() * 2;
         SpanState {
             leaving: self.leaving,
-            sums: places.iter().flat_map(|&place| &self.sums_of(place)[..width]).copied().collect(),
+            sums: places
+                .iter()
+                .flat_map(|&place| &self.sums_of(place)[..width])
+                .copied()
+                .collect(),
             details: (0..).zip(places).filter_map(detail).collect(),
             quiet: self.rules.iter().map(|rule| rule.quiet.entries()).collect(),
         }

@@ -168,7 +168,9 @@ impl Tallies {
     pub(super) fn touch(&self, log: &Log, (row, candidate): (u64, u32)) -> u64 {
         let number = self.numbers[candidate as usize];
         let values = self.tallies.iter().zip(&self.carried);
-        values.fold(0, |all, (tally, &carried)| all ^ tally.last.touch(key(number, log.id(carried, row))))
+        values.fold(0, |all, (tally, &carried)| {
+            all ^ tally.last.touch(key(number, log.id(carried, row)))
+        })
     }
 
     /// Takes in a row of a candidate; tells for each column what it does. Rows before `oldest` have left.
