@@ -303,11 +303,12 @@ impl Groups {
 
     /// Fetches what the rows of candidates will look up into the cache: all at once, and not each when it is waited for.
     fn touch(&self, log: &Log, entered: &[u32], first: u64, near: &[u32]) {
-        let touch = |&place: &u32| match self.census.candidate(entered[place as usize]) {
-            NONE => 0,
-            candidate => self.tallies.touch(log, (first + u64::from(place), candidate)),
-        };
-        std::hint::black_box(near.iter().map(touch).fold(0, |all, row| all ^ row));
+        let rows = near
+            .iter()
+            .map(|&place| (first + u64::from(place), entered[place as usize]));
+        let candidates = rows.map(|(row, slot)| (row, self.census.candidate(slot)));
+        self.tallies
+            .touch(log, candidates.filter(|(_, candidate)| *candidate != NONE));
     }
 
     /// Lets time pass up to and including an instant.
@@ -446,6 +447,7 @@ impl Groups {
         let mut rows: Vec<u64> = self.chain.back_to(newest, oldest).collect();
         rows.reverse();
         self.tallies.begin(place, &rows);
+        self.tallies.touch(log, rows.iter().map(|&row| (row, place)));
         for row in rows {
             self.tally_row(log, (row, place));
         }

@@ -163,14 +163,17 @@ impl Tallies {
         self.numbers[candidate as usize] = 0;
     }
 
-    /// Fetches what is known of the values of a candidate's row into the cache.
-    #[inline(always)]
-    pub(super) fn touch(&self, log: &Log, (row, candidate): (u64, u32)) -> u64 {
-        let number = self.numbers[candidate as usize];
-        let values = self.tallies.iter().zip(&self.carried);
-        values.fold(0, |all, (tally, &carried)| {
-            all ^ tally.last.touch(key(number, log.id(carried, row)))
-        })
+    /// Fetches what is known of the values of rows of candidates into the cache.
+    pub(super) fn touch(&self, log: &Log, rows: impl Iterator<Item = (u64, u32)>) {
+        let known = rows.map(|(row, candidate)| {
+            let number = self.numbers[candidate as usize];
+            let values = self.tallies.iter().zip(&self.carried);
+            values.fold(0, |all, (tally, &carried)| {
+                all ^ tally.last.touch(key(number, log.id(carried, row)))
+            })
+        });
+        // The result is of no use, but without it nothing would be fetched.
+        std::hint::black_box(known.fold(0, |all, row| all ^ row));
     }
 
     /// Takes in a row of a candidate; tells for each column what it does. Rows before `oldest` have left.
