@@ -9,7 +9,8 @@ for each rule of the catalogue, the hosts that it should report (`found_by`), an
 
 What is ordinary here is what makes detectors fail elsewhere: clients that poll by the clock, a mail server that delivers to hundreds,
 resolvers and their answers, backups, calls, downloads over UDP, monitoring, jump hosts, scripts that open a connection for each command,
-file sharers whose peers are gone, servers that answer scans, a network that is cut off for a minute.
+file sharers whose peers are gone, servers that answer scans, a network that is cut off for a minute; and, in no subnet that says so, monitoring that
+opens ports and closes them, a relay that only sends, a reader of news, a gateway that polls mail for many, a file server with its backups.
 """
 import argparse
 import json
@@ -266,6 +267,38 @@ class Recording:
                 self.attempt("10.1.5.1", self.stranger(), 443, at)
         self.offices = offices
 
+    def unnamed(self):
+        """Ordinary hosts that no subnet's name excepts."""
+        r = self.random
+        # Monitoring every five minutes: pings, ports that are opened and closed, switches that are asked.
+        for at in self.clock(300, 0.0, 20):
+            for index in range(60):
+                self.ping("10.1.0.6", self.offices[index % self.hosts], at + index, 5, gap=0.2)
+                self.tcp("10.1.0.6", f"10.1.{10 + index // 20}.{20 + index % 20}", (22, 22, 3389, 80)[index % 4], at + index + 0.5, [], rtt=0.002)
+                self.ask("10.1.0.6", f"10.1.{18 + index // 30}.{100 + index % 30}", 161, at + index * 0.5, 60, 90)
+        # A relay that only sends, to servers of which some are gone; twenty feeds every ten minutes, and a partner's page every five.
+        for at in self.times(7):
+            if r.random() < 0.12:
+                self.attempt("10.1.0.26", self.stranger(), 25, at, r.choice(("none", "refused")))
+            else:
+                self.tcp("10.1.0.26", self.stranger(), 25, at, [(120, 300, 0.3), (int(r.paretovariate(1.0) * 2500) % 3_000_000, 60, 0.3)], rtt=0.08)
+        feeds = [self.stranger() for _ in range(20)]
+        for at in self.clock(600, 0.01):
+            for feed in feeds:
+                self.tcp(self.offices[40], feed, 443, at + r.random() * 5, [(300, r.randint(300, 30_000), 0.1)])
+        # The gateway of the guests polls mail for two hundred; a crawler's addresses are often dead.
+        for at in self.clock(1.5, 0.5):
+            self.tcp("10.1.5.1", "10.1.1.10", 110, at, [(30, 60, 0.02), (25, 50, 0.02), (6, 20, 0.02), (6, 20, 0.01)], rtt=0.003)
+        for at in self.times(0.7, 7000, 9000):
+            if r.random() < 0.06:
+                self.attempt(self.offices[41], self.stranger(), 80, at, r.choice(("none", "refused")))
+            else:
+                self.tcp(self.offices[41], self.stranger(), 80, at, [(r.randint(180, 260), int(r.paretovariate(1.1) * 4000) % 300_000, 0.1)])
+        # The file server copies to another, and that to a third.
+        for at in self.clock(900, 0.05):
+            for source, target in (("10.1.0.10", "10.1.0.38"), ("10.1.0.38", "10.1.0.39")):
+                self.tcp(source, target, 22, at + (60 if target.endswith("39") else 0), [(1800, 2400, 0.1), (r.randint(100_000, 900_000), 3000, 0.1)], rtt=0.001)
+
     # Attacks.
 
     def blame(self, rules, host):
@@ -435,6 +468,32 @@ class Recording:
             self.guilty.update((src, dst))
         self.found_by["lateral_movement"].add("10.1.10.22")
 
+    def patient(self):
+        """Attacks that spare their target, or stop and begin again."""
+        r = self.random
+        for index in range(110):
+            self.tcp("203.0.113.80", "10.1.0.41", 22, 1500 + index * r.uniform(24, 26), [(560, 760, 0.5)] * 3, rtt=0.03)
+            self.tcp("203.0.113.81", "10.1.0.42", 3389, 2500 + index * r.uniform(19, 21), [(480, 640, 0.4)] * 3, rtt=0.03)
+        for guesser in ("203.0.113.80", "203.0.113.81"):
+            self.blame("brute_force_slow", guesser)
+        # Five bots of one master; one that sleeps, one that is given work now and then.
+        for bot, master, period, busy in [(f"10.1.15.{20 + number}", "185.20.32.1", 10, 0.0) for number in range(5)] + [
+                ("10.1.15.30", "185.20.32.2", 60, 0.0), ("10.1.15.31", "185.20.32.3", 30, 0.04)]:
+            for at in self.clock(period, 0.05, r.uniform(100, 200)):
+                if bot != "10.1.15.30" or not 1500 < at < 5000:
+                    self.tcp(bot, master, 8080, at, [(310, r.randint(20_000, 400_000) if r.random() < busy else 250, 0.1)], "server", 0.1)
+            self.blame("beacon", bot)
+            self.guilty.add(master)
+        # A tunnel whose questions the resolver passes on.
+        for at in self.times(0.3, 7500, 8400):
+            self.ask("10.1.15.32", "10.1.0.2", 53, at, 180, 240)
+            self.ask("10.1.0.2", "185.66.1.2", 53, at + 0.002, 190, 240, rtt=0.005)
+        self.blame("dns_tunnel", "10.1.15.32")
+        # SYNs that are refused, thirty a second.
+        for index in range(6000):
+            self.attempt("203.0.113.82", "10.1.0.43", 21, 8500 + index / 30, "refused")
+        self.blame("flood_syn_source", "203.0.113.82")
+
     # Output.
 
     def write(self, path):
@@ -470,6 +529,9 @@ def main():
     recording.background()
     if not arguments.only_background:
         recording.attacks()
+    recording.unnamed()
+    if not arguments.only_background:
+        recording.patient()
     recording.write(arguments.pcap)
     with open(arguments.labels, "w") as out:
         json.dump({"found_by": {rule: sorted(hosts) for rule, hosts in sorted(recording.found_by.items())}, "guilty": sorted(recording.guilty)}, out, indent=1)
