@@ -32,6 +32,9 @@ pub(super) fn match_plan(
         .collect::<Result<Vec<_>>>()?;
     let mut names: Vec<(String, bool)> = Vec::new();
     let pattern = row_pattern(&syntax.pattern, &mut names, false, syntax.span)?;
+    for (name, many) in &mut names {
+        *many |= standings(&syntax.pattern, name) > 1;
+    }
     let variables: Vec<ScopeStream> = names
         .iter()
         .map(|(name, many)| ScopeStream {
@@ -101,6 +104,17 @@ pub(super) fn match_plan(
 /// Most states a row pattern may have.
 const ROW_PATTERN_LIMIT: usize = 4096;
 
+/// How many rows a variable that does not repeat may hold: as many as the places where it stands on one way through the
+/// pattern.
+fn standings(syntax: &RowPattern, name: &str) -> usize {
+    match syntax {
+        RowPattern::Variable(variable) => usize::from(variable.name == name),
+        RowPattern::Repeat { inner, .. } => standings(inner, name),
+        RowPattern::Concat(parts) | RowPattern::Permute(parts) => parts.iter().map(|part| standings(part, name)).sum(),
+        RowPattern::Alternation(parts) => parts.iter().map(|part| standings(part, name)).max().unwrap_or(0),
+    }
+}
+
 fn row_pattern(syntax: &RowPattern, names: &mut Vec<(String, bool)>, many: bool, span: Span) -> Result<RowPatternPlan> {
     Ok(match syntax {
         RowPattern::Variable(name) => {
@@ -111,7 +125,6 @@ fn row_pattern(syntax: &RowPattern, names: &mut Vec<(String, bool)>, many: bool,
                     names.push((name.name.clone(), false));
                     names.len() - 1
                 });
-            // Standing twice makes a variable no group, as in Esper.
             names[at].1 |= many;
             RowPatternPlan::Variable(at)
         }

@@ -405,6 +405,9 @@ fn stream_keys(select: &SelectPlan, stream: &StreamPlan) -> Keys {
         if matching.interval_ms.is_some() {
             return one_worker("the intervals of all keys share a timer");
         }
+        if matching.previous_rows > 0 {
+            return one_worker("how long 'prev' sees a row of a key depends on how many keys there are");
+        }
         if select.output.is_some() || !select.order_by.is_empty() || select.limit.is_some() || select.offset > 0 {
             return one_worker("its matches of all keys are gathered");
         }

@@ -21,6 +21,9 @@ use crate::value::Value;
 /// Copies of a repeated part that are written out at most.
 const MAX_COPIES: u32 = 1_000;
 
+/// How many partitions there are before those without a partial match are given up.
+const FIRST_SWEEP: usize = 100;
+
 /// A variable at one place of the pattern.
 #[derive(Debug)]
 struct Place {
@@ -45,6 +48,8 @@ pub(crate) struct Recognizer {
     aggregates: Vec<Aggregate>,
     /// Whether rows leave the window before the match.
     rows_leave: bool,
+    /// Whether a partition without a partial match may be given up, and with it what `prev` sees in it.
+    sweeps: bool,
 }
 
 /// The rows of a partial or complete match, with their variables.
@@ -81,8 +86,8 @@ struct PartitionState {
 
 /// Matches that wait for the end of their interval, with their partitions, by when they began.
 ///
-/// There is one timer. It is set for the first match that waits when that is put in, not when one is taken out: it may go off
-/// with nothing to give, which is delivered as such.
+/// There is one timer. It is set for the first match that waits, and stays as it is when one that began earlier comes to wait
+/// or one is taken out: it may go off late, or with nothing to give, which is delivered as such.
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Schedule {
     waiting: BTreeMap<i64, Vec<(Value, Match)>>,
@@ -92,11 +97,7 @@ struct Schedule {
 impl Schedule {
     fn put(&mut self, interval_ms: i64, key: Value, found: Match) {
         let begin_ms = found.begin_ms;
-        if self
-            .waiting
-            .first_key_value()
-            .is_none_or(|(first, _)| *first > begin_ms)
-        {
+        if self.waiting.is_empty() {
             self.due = Some(begin_ms + interval_ms);
         }
         self.waiting.entry(begin_ms).or_default().push((key, found));
@@ -162,6 +163,8 @@ pub(crate) struct RecognizerState {
     schedule: Schedule,
     results: u64,
     refused: u64,
+    /// How many partitions there must be for the next sweep.
+    sweep_at: Option<usize>,
 }
 
 impl Recognizer {
@@ -179,6 +182,7 @@ impl Recognizer {
             counted: places.iter().filter(|place| place.counted.is_some()).count(),
             places,
             rows_leave: !matches!(window, None | Some(WindowPlan::KeepAll)),
+            sweeps: !plan.partition_by.is_empty() && plan.previous_rows > 0,
         }
     }
 
@@ -471,14 +475,32 @@ impl RecognizerState {
         let partitioned = !recognizer.plan.partition_by.is_empty();
         let count = if partitioned { matched } else { old.len() };
         let dropped: HashSet<u64> = old.iter().take(count).map(Row::id).collect();
-        let keys: indexmap::IndexSet<Value> = old.iter().map(|row| key(recognizer, env, row)).collect();
+        let keys: Vec<Value> = old.iter().map(|row| key(recognizer, env, row)).collect();
         for key in keys {
+            if recognizer.sweeps {
+                self.sweep();
+                self.partitions.entry(key.clone()).or_default();
+            }
             if let Some(partition) = self.partitions.get_mut(&key) {
                 let without = |rows: &Rows, of: &HashSet<u64>| rows.iter().all(|(_, event)| !of.contains(&event.id));
                 partition.partial.retain(|partial| without(&partial.rows, &dropped));
             }
         }
         self.schedule.forget(&gone);
+    }
+
+    /// Gives up the partitions without a partial match once there are many, as Esper does when it looks up that of a row that
+    /// comes or goes: `prev` begins anew in them. If that gains little, the next time comes when there are twice as many.
+    fn sweep(&mut self) {
+        let limit = self.sweep_at.unwrap_or(FIRST_SWEEP);
+        let before = self.partitions.len();
+        if before < limit {
+            return;
+        }
+        self.partitions.retain(|_, state| !state.partial.is_empty());
+        if before - self.partitions.len() < limit / 5 {
+            self.sweep_at = Some(limit * 2);
+        }
     }
 
     fn step(
@@ -492,6 +514,9 @@ impl RecognizerState {
         self.sequence += 1;
         let sequence = self.sequence;
         let plan = &recognizer.plan;
+        if recognizer.sweeps {
+            self.sweep();
+        }
         let mut state = self.partitions.swap_remove(&key).unwrap_or_default();
         let mut next: Vec<Partial> = Vec::new();
         let mut found: Vec<Match> = Vec::new();
