@@ -610,6 +610,8 @@ pub struct Variable {
 pub struct Context {
     /// Its name.
     pub name: String,
+    /// The number of the statement that makes it.
+    pub number: usize,
     /// What partitions it.
     pub kind: ContextKind,
 }

@@ -119,6 +119,7 @@ fn plan_statement(catalog: &mut Catalog, statement: &Statement, name: String, nu
             let kind = context_kind(catalog, &syntax.kind)?;
             catalog.contexts.push(Context {
                 name: syntax.name.name.clone(),
+                number,
                 kind,
             });
             Action::CreateContext(catalog.contexts.len() - 1)

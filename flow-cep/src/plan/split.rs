@@ -12,8 +12,8 @@ use std::fmt;
 
 use super::bind::{columns_of, conjuncts};
 use super::{
-    Action, Catalog, CatalogId, OutputMoment, OutputPlan, PatternNode, PatternPlan, ResultKind, SelectPlan, SourcePlan,
-    StatementPlan, StreamPlan, WindowPlan,
+    Action, Catalog, CatalogId, ContextKind, ContextPoint, OutputMoment, OutputPlan, PatternNode, PatternPlan,
+    ResultKind, SelectPlan, SourcePlan, StatementPlan, StreamPlan, WindowPlan,
 };
 use crate::column::Scalar;
 use crate::expr::{Aggregate, AggregateFunction, Expr, Node};
@@ -83,14 +83,14 @@ impl Halves {
     #[must_use]
     pub fn of_module(plans: &[StatementPlan], catalog: &Catalog) -> Vec<Option<Self>> {
         let groups = linked(plans, catalog);
-        let shares = shares_rows(plans);
+        let together = run_together(plans, catalog);
         let alone = |at: usize| groups.iter().filter(|&&group| group == groups[at]).count() == 1;
         let halves = plans.iter().enumerate().map(|(at, plan)| {
             let mut halves = Self::of(plan)?;
-            let fed = shares || !alone(at) || uses(plan, catalog).feeds_itself();
+            let fed = together || !alone(at) || uses(plan, catalog).feeds_itself();
             if fed && !matches!(halves.exchange, Exchange::OneWorker(_)) {
                 halves.exchange = Exchange::OneWorker(
-                    "it runs together with statements that feed it, that it feeds, or that keep windows or tables"
+                    "it runs together with statements that feed it, that it feeds, that keep windows or tables, or whose context ends by the clock"
                         .to_owned(),
                 );
                 halves.local.iter_mut().for_each(|part| part.key.clear());
@@ -101,15 +101,31 @@ impl Halves {
     }
 }
 
-/// Whether statements keep rows in named windows or tables, or act on such: then all of them run on one worker.
-pub(crate) fn shares_rows(plans: &[StatementPlan]) -> bool {
+/// Whether all statements run on one worker: they keep rows in named windows or tables, or act on such, or a context ends by
+/// the clock, and who goes first at that instant depends on all that is due then.
+pub(crate) fn run_together(plans: &[StatementPlan], catalog: &Catalog) -> bool {
+    let ends = |plan: &StatementPlan| {
+        let context = plan.context.and_then(|context| catalog.contexts.get(context));
+        matches!(
+            context.map(|context| &context.kind),
+            Some(
+                ContextKind::Keyed {
+                    end: Some(ContextPoint::AfterMs(_) | ContextPoint::Pattern(_)),
+                    ..
+                } | ContextKind::StartEnd {
+                    end: Some(ContextPoint::AfterMs(_) | ContextPoint::Pattern(_)),
+                    ..
+                }
+            )
+        )
+    };
     let shares = |plan: &StatementPlan| {
         matches!(
             plan.action,
             Action::CreateWindow(_) | Action::CreateTable(_) | Action::On(_)
         )
     };
-    plans.iter().any(shares)
+    plans.iter().any(|plan| shares(plan) || ends(plan))
 }
 
 /// Whether a window keeps a row for a time of its own, whatever other rows come.

@@ -3,6 +3,7 @@
 mod effects;
 mod saved;
 mod timers;
+mod turns;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -26,6 +27,7 @@ use crate::row::trigger::{On, OnInstance};
 use crate::row::visit::visit;
 use crate::row::{KeyMap, WHOLE};
 use crate::value::Value;
+use turns::Turns;
 
 /// The only partition of a statement without context.
 const SOLE: PartitionId = PartitionId::MAX;
@@ -132,6 +134,8 @@ pub(crate) struct Runtime {
     pub(crate) cause: Option<usize>,
     next_event: u64,
     timers: BinaryHeap<Reverse<(i64, Target)>>,
+    /// Who goes first of those that are due at one instant.
+    turns: Turns,
     context_scheduled: Vec<Option<i64>>,
     window_scheduled: Vec<Option<i64>>,
     queue: Inserted,
@@ -310,6 +314,7 @@ impl Runtime {
         }
         let states = plans.iter().map(|_| StatementState::default()).collect();
         let types = catalog.event_types.len();
+        let turns = Turns::new(&catalog, plans);
         let mut runtime = Self {
             shared: Shared::new(&catalog, now_ms),
             contexts: catalog.contexts.iter().map(ContextRuntime::new).collect(),
@@ -328,6 +333,7 @@ impl Runtime {
             cause: None,
             next_event: 0,
             timers: BinaryHeap::new(),
+            turns,
             queue: Inserted::default(),
             deliveries: VecDeque::new(),
             touched: Vec::new(),

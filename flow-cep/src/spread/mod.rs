@@ -46,7 +46,7 @@ use crate::engine::Limits;
 use crate::event_type::{EventType, arrow_type};
 use crate::expr::{ContextProperty, Expr, Node};
 use crate::plan::explain::{Cost, cost};
-use crate::plan::split::{Exchange, FilterUse, Halves, linked, shares_rows, uses};
+use crate::plan::split::{Exchange, FilterUse, Halves, linked, run_together, uses};
 use crate::plan::{
     Action, Catalog, CatalogId, OutputColumn, OutputMoment, SelectPlan, SourcePlan, StatementPlan, WindowPlan,
 };
@@ -139,7 +139,7 @@ impl Spread {
             statements: plans.iter().map(|plan| Statement::of(plan, &catalog)).collect(),
             catalog,
         };
-        if parts == 1 || shares_rows(plans) {
+        if parts == 1 || run_together(plans, &layout.catalog) {
             layout.add((Site::Whole(0), None), (0..plans.len()).collect(), plans);
             return Self(Arc::new(layout));
         }

@@ -16,6 +16,7 @@ struct Saved<'a> {
     states: &'a [StatementState],
     now_ms: i64,
     next_event: u64,
+    turn_buckets: u64,
 }
 
 #[derive(Deserialize)]
@@ -25,6 +26,7 @@ struct Restored {
     states: Vec<StatementState>,
     now_ms: i64,
     next_event: u64,
+    turn_buckets: u64,
 }
 
 impl Runtime {
@@ -36,6 +38,7 @@ impl Runtime {
             states: &self.states,
             now_ms: self.now_ms,
             next_event: self.next_event,
+            turn_buckets: self.turns.buckets,
         };
         postcard::to_extend(&saved, bytes)
     }
@@ -59,6 +62,7 @@ impl Runtime {
         self.states = restored.states;
         self.now_ms = restored.now_ms;
         self.next_event = restored.next_event;
+        self.turns.buckets = restored.turn_buckets;
         self.timers.clear();
         self.context_scheduled.fill(None);
         self.window_scheduled.fill(None);

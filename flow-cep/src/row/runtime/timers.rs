@@ -102,7 +102,7 @@ impl Runtime {
                     targets.push(target);
                 }
             }
-            for target in targets {
+            for target in self.turns.of(targets) {
                 self.fire(target);
             }
             self.dispatch();
