@@ -188,6 +188,16 @@ fn refusals_name_the_clause_and_the_way_out() {
 }
 
 #[test]
+fn a_condition_is_no_index() {
+    let error = error("select last(srcIp, proto = 6) as last from Flow#time(5 sec)");
+    assert!(
+        error.contains("must be a whole number") && error.contains("filter: .."),
+        "{error}"
+    );
+    select("select last(srcIp, 1) as last, first(srcIp, filter: proto = 6) as first from Flow#time(5 sec)");
+}
+
+#[test]
 fn rows_are_classified_by_esper_s_rules() {
     for (text, expected) in [
         ("select * from Flow", ResultKind::Rows),

@@ -532,6 +532,15 @@ impl Binder<'_> {
                 _ => numeric(&first_of)?,
             },
             AggregateFunction::First | AggregateFunction::Last | AggregateFunction::Window => {
+                if let Some((_, at)) = plain
+                    .get(1)
+                    .filter(|(index, _)| !matches!(index.of, Type::Int | Type::Long))
+                {
+                    return Err(Fault::invalid(
+                        *at,
+                        format!("The index of '{name}' must be a whole number; a condition is written 'filter: ..'"),
+                    ));
+                }
                 if wildcard || plain.is_empty() {
                     let [stream] = self.streams.as_slice() else {
                         return Err(Fault::invalid(
