@@ -50,11 +50,15 @@ impl Expr {
                 op,
                 all,
                 subquery,
-            } => quantified(*op, *all, &operand.eval(scope), scope.subquery_values(*subquery)),
+            } => {
+                let values = scope.subquery_values(*subquery);
+                quantified(*op, *all, &operand.eval(scope), Among::Subquery, values)
+            }
             Node::Quantified { operand, op, all, list } => quantified(
                 *op,
                 *all,
                 &operand.eval(scope),
+                Among::List,
                 list.iter().map(|item| item.eval(scope)),
             ),
             Node::TableColumn { table, keys, column } => {
@@ -243,16 +247,36 @@ pub(crate) fn in_range(value: &Value, low: &Value, high: &Value, (low_in, high_i
     Some(above && below)
 }
 
-fn quantified(op: BinaryOp, all: bool, operand: &Value, values: impl IntoIterator<Item = Value>) -> Value {
-    let mut unknown = false;
+/// Where the values lie that something is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Among {
+    List,
+    Subquery,
+}
+
+/// `operand op all (..)`, or else `any`. With nulls among the values it is as in Esper: `=` and `!=` are null where a null might have decided,
+/// as is an ordering with `all`, in a list from the null on; one with `any` passes nulls over if there are other values.
+fn quantified(
+    op: BinaryOp,
+    all: bool,
+    operand: &Value,
+    among: Among,
+    values: impl IntoIterator<Item = Value>,
+) -> Value {
+    let is_ordering = !matches!(op, BinaryOp::Equal | BinaryOp::NotEqual);
+    let (mut known, mut unknown) = (false, false);
     for value in values {
         match compare(op, operand, &value).as_bool() {
             Some(holds) if holds != all => return Value::Bool(!all),
-            Some(_) => {}
+            Some(_) => known = true,
+            None if is_ordering && all && among == Among::List => return Value::Null,
             None => unknown = true,
         }
     }
-    if unknown { Value::Null } else { Value::Bool(all) }
+    if unknown && !(is_ordering && !all && known) {
+        return Value::Null;
+    }
+    Value::Bool(all)
 }
 
 /// A comparison: null with null, save for `is` and `is not`.
