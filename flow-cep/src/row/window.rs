@@ -374,7 +374,9 @@ impl Window {
                 pass(row, change);
                 let unique = moment.key(unique, row);
                 let order: Vec<Value> = keys.iter().map(|key| (moment.eval)(&key.expr, row)).collect();
-                if let Some(at) = rows.iter().position(|entry| entry.unique == unique) {
+                // As in Esper a row is known by its key through its order: one that is ordered by null is not found again.
+                let is_found = |entry: &SortedEntry| !matches!(entry.keys[..], [Value::Null]) && entry.unique == unique;
+                if let Some(at) = rows.iter().position(is_found) {
                     change.old.push(rows.remove(at).row);
                 }
                 let at = rows.partition_point(|entry| compare_keys(keys, &entry.keys, &order).is_le());
