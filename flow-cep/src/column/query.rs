@@ -104,6 +104,36 @@ pub(crate) enum Body {
     },
 }
 
+/// The clauses of a statement over groups.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct GroupClauses<'a> {
+    pub(crate) keys: &'a [Scalar],
+    pub(crate) aggregates: &'a [Aggregate],
+    pub(crate) having: Option<&'a Scalar>,
+    pub(crate) select: &'a [Scalar],
+}
+
+impl<'a> GroupClauses<'a> {
+    /// Those of a statement over groups.
+    pub(crate) const fn of(query: &'a Query) -> Option<Self> {
+        let Body::Groups {
+            keys,
+            aggregates,
+            having,
+            select,
+        } = &query.body
+        else {
+            return None;
+        };
+        Some(Self {
+            keys: keys.as_slice(),
+            aggregates: aggregates.as_slice(),
+            having: having.as_ref(),
+            select: select.as_slice(),
+        })
+    }
+}
+
 /// An aggregate over the rows of a group.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Aggregate {

@@ -19,13 +19,12 @@ use super::keys::{KeyId, Keys};
 use super::numbers::Numbers;
 use super::pane::{PaneGroups, Panes};
 use super::pick::RowOutput;
-use super::query::{Aggregate, Body, Function, Output, Query, Window};
+use super::query::{Aggregate, Body, Function, GroupClauses, Output, Query, Window};
 use super::scalar::{Compiled, Scalar};
 use super::succession::Succession;
 use super::view::{Keeping, View};
 use super::watch::{Groups, Watch};
 use pairing::Passed;
-use watching::Watched;
 
 use crate::engine::Rows as Delivered;
 use crate::event_type::arrow_type;
@@ -215,7 +214,7 @@ impl Runtime {
     pub(crate) fn add(&mut self, query: &Query, now_ms: i64) -> usize {
         let statement = self.statements;
         self.statements += 1;
-        if let (true, Some(clauses)) = (query.output.is_watched(), Watched::of(query)) {
+        if let (true, Some(clauses)) = (query.output.is_watched(), GroupClauses::of(query)) {
             self.watch(query, clauses, statement);
             self.find_users();
             return statement;

@@ -6,7 +6,7 @@ use crate::column::index::Mapping;
 use crate::column::keys::KeyId;
 use crate::column::numbers::Numbers;
 use crate::column::pane::{Client, PaneGroups, PanePairs, Panes, Place};
-use crate::column::query::{Aggregate, Body, Function, Output, Query, Window};
+use crate::column::query::{Aggregate, Function, GroupClauses, Output, Query, Window};
 
 impl Runtime {
     /// Adds a statement whose groups can be kept by pane: counts and sums of integers that nothing but snapshots reads, which come at
@@ -15,12 +15,12 @@ impl Runtime {
         let (Window::Time { span_ms }, Output::Snapshot { every_ms }) = (query.window, &query.output) else {
             return false;
         };
-        let Body::Groups {
+        let Some(GroupClauses {
             keys,
             aggregates,
             having,
             select,
-        } = &query.body
+        }) = GroupClauses::of(query)
         else {
             return false;
         };
@@ -52,7 +52,7 @@ impl Runtime {
             Place::Groups(groups) => self.panes[at].groups[groups].keep(span),
             Place::Pairs(pairs) => self.panes[at].pairs[pairs].keep(span),
         }
-        let clauses = Clauses::of(query, having.as_ref(), select);
+        let clauses = Clauses::of(query, having, select);
         let output = GroupOutput::new(columns, &self.column_types(&atoms, aggregates), &clauses);
         self.panes[at].clients.push(Client {
             statement,

@@ -7,41 +7,11 @@ use crate::column::compile::asks_seldom;
 use crate::column::emit::{Clauses, GroupOutput};
 use crate::column::index::Mapping;
 use crate::column::keys::{KeyId, can_be_key};
-use crate::column::query::{Aggregate, Body, Function, Output, Query, Window};
+use crate::column::query::{Aggregate, Function, GroupClauses, Output, Query, Window};
 use crate::column::scalar::Scalar;
 use crate::column::watch::{
     Found, GroupColumn, Groups, Largest, Layout, Operand, Quiet, Rule, Snapshot, Threshold, Watch, place_of,
 };
-
-/// The clauses of a statement over groups.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Watched<'a> {
-    pub(super) keys: &'a [Scalar],
-    pub(super) aggregates: &'a [Aggregate],
-    pub(super) having: Option<&'a Scalar>,
-    pub(super) select: &'a [Scalar],
-}
-
-impl<'a> Watched<'a> {
-    /// Those of a statement over groups.
-    pub(super) const fn of(query: &'a Query) -> Option<Self> {
-        let Body::Groups {
-            keys,
-            aggregates,
-            having,
-            select,
-        } = &query.body
-        else {
-            return None;
-        };
-        Some(Self {
-            keys: keys.as_slice(),
-            aggregates: aggregates.as_slice(),
-            having: having.as_ref(),
-            select: select.as_slice(),
-        })
-    }
-}
 
 /// Where what a statement watches is kept.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +26,7 @@ const MANY_ROWS: u64 = 16;
 
 impl Runtime {
     /// Adds a statement that watches its groups. The keys are the atoms that groups are divided by.
-    pub(super) fn watch(&mut self, query: &Query, clauses: Watched<'_>, statement: usize) {
+    pub(super) fn watch(&mut self, query: &Query, clauses: GroupClauses<'_>, statement: usize) {
         let every_ms = match query.output {
             Output::First { every_ms } => Some(every_ms),
             _ => None,
@@ -85,7 +55,7 @@ impl Runtime {
 
     /// Adds a statement that takes snapshots of groups of which only those with many rows can be in them. Tells whether it is one.
     pub(super) fn watch_snapshots(&mut self, query: &Query, statement: usize) -> bool {
-        let (Output::Snapshot { every_ms }, Some(clauses)) = (query.output, Watched::of(query)) else {
+        let (Output::Snapshot { every_ms }, Some(clauses)) = (query.output, GroupClauses::of(query)) else {
             return false;
         };
         if !matches!(query.window, Window::Time { .. }) || clauses.keys.is_empty() || !self.is_selective(&clauses) {
@@ -113,7 +83,7 @@ impl Runtime {
     }
 
     /// Whether a statement's aggregates are counts and sums, and it takes many rows for its condition to be true.
-    fn is_selective(&self, clauses: &Watched<'_>) -> bool {
+    fn is_selective(&self, clauses: &GroupClauses<'_>) -> bool {
         let keys = clauses.keys.iter().map(|_| GroupColumn::Key(0));
         // Their places do not matter for what is demanded of them.
         let aggregates = clauses.aggregates.iter().map(|aggregate| GroupColumn::Aggregate {
@@ -134,7 +104,7 @@ impl Runtime {
     fn watched(
         &mut self,
         query: &Query,
-        clauses: Watched<'_>,
+        clauses: GroupClauses<'_>,
         kept: impl Fn(usize) -> bool,
     ) -> Option<(Place, Vec<GroupColumn>)> {
         let Window::Time { span_ms } = query.window else {
