@@ -102,7 +102,8 @@ impl Halves {
 }
 
 /// Whether all statements run on one worker: they keep rows in named windows or tables, or act on such, or a context ends by
-/// the clock, and who goes first at that instant depends on all that is due then.
+/// the clock, and who goes first at that instant depends on all that is due then, or a context by key by an event, and whether
+/// that reaches a statement first depends on the filters of all.
 pub(crate) fn run_together(plans: &[StatementPlan], catalog: &Catalog) -> bool {
     let ends = |plan: &StatementPlan| {
         let context = plan.context.and_then(|context| catalog.contexts.get(context));
@@ -110,7 +111,7 @@ pub(crate) fn run_together(plans: &[StatementPlan], catalog: &Catalog) -> bool {
             context.map(|context| &context.kind),
             Some(
                 ContextKind::Keyed {
-                    end: Some(ContextPoint::AfterMs(_) | ContextPoint::Pattern(_)),
+                    end: Some(ContextPoint::AfterMs(_) | ContextPoint::Pattern(_) | ContextPoint::Filter { .. }),
                     ..
                 } | ContextKind::StartEnd {
                     end: Some(ContextPoint::AfterMs(_) | ContextPoint::Pattern(_)),

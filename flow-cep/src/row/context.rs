@@ -507,24 +507,37 @@ impl ContextRuntime {
         transition
     }
 
+    /// The key of the only partition that an event can be for, in a context by key.
+    fn own_key(&self, event_type: usize, event: &Event, env: Env<'_>) -> Option<Value> {
+        let ContextKind::Keyed { streams, .. } = &self.kind else {
+            return None;
+        };
+        let (_, keys) = streams.iter().find(|(filter, _)| filter.event_type == event_type)?;
+        Some(Value::List(keys_of(keys, event, env).into()))
+    }
+
+    /// The key of the partition that an event ends by itself, in a context by key.
+    fn key_ended_by(&self, event_type: usize, event: &Event, env: Env<'_>) -> Option<Value> {
+        let Some(Point::Filter(filter)) = &self.end else {
+            return None;
+        };
+        let key = self.own_key(event_type, event, env)?;
+        let partition = self.state.partitions.get(&key)?;
+        passes(filter, event_type, event, env, &partition.start).then_some(key)
+    }
+
+    /// Whether an event ends a partition by itself, in a context by key.
+    pub(crate) fn ends_key(&self, event_type: usize, event: &Event, env: Env<'_>) -> bool {
+        self.key_ended_by(event_type, event, env).is_some()
+    }
+
     /// The partitions that an event ends.
     fn ended_by(&mut self, event_type: usize, event: &EventRef, env: Env<'_>) -> Vec<Value> {
         let mut over: Vec<Value> = Vec::new();
         match &self.end {
             Some(Point::Filter(filter)) if filter.event_type == event_type => {
-                let own_key = match &self.kind {
-                    ContextKind::Keyed { streams, .. } => streams
-                        .iter()
-                        .find(|(filter, _)| filter.event_type == event_type)
-                        .map(|(_, keys)| Value::List(keys_of(keys, event, env).into())),
-                    _ => None,
-                };
-                if let Some(key) = own_key {
-                    if let Some(partition) = self.state.partitions.get(&key)
-                        && passes(filter, event_type, event, env, &partition.start)
-                    {
-                        over.push(key);
-                    }
+                if self.own_key(event_type, event, env).is_some() {
+                    over.extend(self.key_ended_by(event_type, event, env));
                 } else {
                     let ends = |partition: &Partition| passes(filter, event_type, event, env, &partition.start);
                     let ended = self.state.partitions.iter().filter(|(_, partition)| ends(partition));
@@ -532,7 +545,19 @@ impl ContextRuntime {
                 }
             }
             Some(Point::Pattern(pattern)) => {
-                for (key, partition) in &self.state.partitions {
+                // In a context by key a partition's pattern sees the events of its key only.
+                let own_key = self.own_key(event_type, event, env);
+                let partitions: Box<dyn Iterator<Item = (&Value, &Partition)>> = match &own_key {
+                    Some(key) => Box::new(
+                        self.state
+                            .partitions
+                            .get(key)
+                            .map(|partition| (key, partition))
+                            .into_iter(),
+                    ),
+                    None => Box::new(self.state.partitions.iter()),
+                };
+                for (key, partition) in partitions {
                     if let Some(state) = self.state.ends.get_mut(&partition.id) {
                         let matching = Matching {
                             pattern,

@@ -8,7 +8,9 @@
 
 use crate::expr::{Expr, Node};
 use crate::plan::SubqueryPlan;
-use crate::plan::{Catalog, CatalogId, ContextKind, FilterPlan, PatternNode, PatternPlan, SourcePlan, StreamPlan};
+use crate::plan::{
+    Catalog, CatalogId, ContextKind, ContextPoint, FilterPlan, PatternNode, PatternPlan, SourcePlan, StreamPlan,
+};
 use crate::syntax::ast::BinaryOp;
 use crate::value::Value;
 
@@ -168,8 +170,11 @@ fn condition(expr: &Expr) -> Condition {
     }
 }
 
-fn conditions(filter: &FilterPlan, keys: &[Expr]) -> Vec<Condition> {
-    let mut conditions: Vec<Condition> = filter.conditions.iter().map(condition).collect();
+/// The conditions of a filter, in the order in which they are looked up; beside its own, those of its context: a further
+/// filter, and keys.
+fn conditions(filter: &FilterPlan, further: Option<&FilterPlan>, keys: &[Expr]) -> Vec<Condition> {
+    let further = further.iter().flat_map(|further| &further.conditions);
+    let mut conditions: Vec<Condition> = filter.conditions.iter().chain(further).map(condition).collect();
     for by in filter.equal.iter().map(|(own, _)| own).chain(keys) {
         conditions.push(Condition {
             lookup: Lookup::Equal,
@@ -252,6 +257,12 @@ impl<'a> Listener<'a> {
         filters
     }
 
+    /// The filter that has its place in the tree, unless it waits for all others.
+    fn sole_filter(&self, event_type: CatalogId) -> Option<&'a FilterPlan> {
+        let filters = self.filters(event_type);
+        filters.first().copied().filter(|_| !self.waits())
+    }
+
     /// Whether it waits for all others: several of its streams may take one event, or its rows are ordered.
     fn waits(&self) -> bool {
         let taken = |stream: &StreamPlan| match &stream.source {
@@ -274,8 +285,7 @@ pub(super) fn order(catalog: &Catalog, event_type: CatalogId, listeners: &[Liste
     let mut tree = Branch::default();
     let mut last = Vec::new();
     for listener in listeners {
-        let filters = listener.filters(event_type);
-        let Some(filter) = filters.first().filter(|_| !listener.waits()) else {
+        let Some(filter) = listener.sole_filter(event_type) else {
             last.push(listener.statement);
             continue;
         };
@@ -289,10 +299,74 @@ pub(super) fn order(catalog: &Catalog, event_type: CatalogId, listeners: &[Liste
             },
             None => &[],
         };
-        tree.add(conditions(filter, keys), listener.statement);
+        tree.add(conditions(filter, None, keys), listener.statement);
     }
     let mut order = Vec::new();
     tree.walk(&mut order);
     order.extend(last);
     order
+}
+
+/// The statements of a context by key that an event which ends a partition reaches before it ends it.
+///
+/// What ends a partition is a filter like those of the statements, with the partition's key as a further condition. It comes
+/// into the tree after those of the context's statements, and those come after what there is without partitions, the other
+/// statements and the filters of the events that begin partitions, and after the statements of other contexts by key.
+pub(super) fn before_end(
+    catalog: &Catalog,
+    event_type: CatalogId,
+    context: CatalogId,
+    listeners: &[Listener<'_>],
+) -> Vec<usize> {
+    const BEGINNING: usize = usize::MAX - 1;
+    const END: usize = usize::MAX;
+    let keyed = |context: CatalogId| match &catalog.contexts.get(context)?.kind {
+        ContextKind::Keyed { streams, end } => {
+            let stream = streams.iter().find(|(filter, _)| filter.event_type == event_type)?;
+            Some((stream, end))
+        }
+        _ => None,
+    };
+    let Some(((_, keys), Some(ContextPoint::Filter { filter: end, .. }))) = keyed(context) else {
+        return Vec::new();
+    };
+    if end.event_type != event_type {
+        return Vec::new();
+    }
+    let mut tree = Branch::default();
+    let mut begun: Vec<CatalogId> = Vec::new();
+    for listener in listeners {
+        match listener.context {
+            Some(context) if !begun.contains(&context) => {
+                begun.push(context);
+                if let Some(((filter, _), _)) = keyed(context) {
+                    tree.add(conditions(filter, None, &[]), BEGINNING);
+                }
+            }
+            Some(_) => {}
+            None => {
+                if let Some(filter) = listener.sole_filter(event_type) {
+                    tree.add(conditions(filter, None, &[]), listener.statement);
+                }
+            }
+        }
+    }
+    for listener in listeners.iter().filter(|listener| listener.context != Some(context)) {
+        let other = listener.context.and_then(keyed);
+        if let (Some(filter), Some(((further, keys), _))) = (listener.sole_filter(event_type), other) {
+            tree.add(conditions(filter, Some(further), keys), listener.statement);
+        }
+    }
+    let mut own = Vec::new();
+    for listener in listeners.iter().filter(|listener| listener.context == Some(context)) {
+        if let (Some(filter), Some(((further, _), _))) = (listener.sole_filter(event_type), keyed(context)) {
+            tree.add(conditions(filter, Some(further), keys), listener.statement);
+            own.push(listener.statement);
+        }
+    }
+    tree.add(conditions(end, None, keys), END);
+    let mut order = Vec::new();
+    tree.walk(&mut order);
+    let before = order.iter().take_while(|at| **at != END);
+    before.filter(|at| own.contains(at)).copied().collect()
 }

@@ -20,7 +20,7 @@ use crate::row::context::{ContextRuntime, Partition, PartitionId, Transition};
 use crate::row::event::{Event, EventRef, Row, Shape};
 use crate::row::instance::{Instance, Select, Sink, World};
 use crate::row::named::Shared;
-use crate::row::order::{Listener, order};
+use crate::row::order::{Listener, before_end, order};
 use crate::row::result::{ResultRow, Results};
 use crate::row::scope::Env;
 use crate::row::trigger::{On, OnInstance};
@@ -122,6 +122,8 @@ pub(crate) struct Runtime {
     /// For each event type the statements, and the contexts, that listen to it.
     listeners: Vec<Vec<usize>>,
     context_listeners: Vec<Vec<usize>>,
+    /// For each event type and context the statements that see an event before it ends their partition.
+    before_end: Vec<Vec<Vec<usize>>>,
     /// For each named window the statements that read its changes.
     window_listeners: Vec<Vec<usize>>,
     /// For each named window the statement that made it.
@@ -307,8 +309,11 @@ impl Runtime {
                 }
             }
         }
+        let mut before_ends = Vec::with_capacity(listeners.len());
         for (event_type, listeners) in listeners.iter_mut().enumerate() {
             let described: Vec<Listener<'_>> = listeners.iter().map(|at| statements[*at].listener(*at)).collect();
+            let before = |context| before_end(&catalog, event_type, context, &described);
+            before_ends.push((0..catalog.contexts.len()).map(before).collect());
             let order = order(&catalog, event_type, &described);
             *listeners = order;
         }
@@ -326,6 +331,7 @@ impl Runtime {
             statements,
             listeners,
             context_listeners,
+            before_end: before_ends,
             window_listeners,
             window_makers,
             states,
@@ -528,6 +534,9 @@ impl Runtime {
     fn process(&mut self, event_type: CatalogId, event: &EventRef, wanted: impl Fn(usize) -> bool) {
         for position in 0..self.context_listeners[event_type].len() {
             let context = self.context_listeners[event_type][position];
+            if !self.before_end[event_type][context].is_empty() {
+                self.process_before_end(context, event_type, event, &wanted);
+            }
             let transition = self.contexts[context].event(
                 event_type,
                 event,
@@ -555,6 +564,30 @@ impl Runtime {
                         self.process_in(at, *id, event_type, event);
                     }
                     self.routed = routed;
+                }
+            }
+        }
+    }
+
+    /// Shows an event that is about to end a partition to the partition's statements that see it before.
+    fn process_before_end(
+        &mut self,
+        context: usize,
+        event_type: CatalogId,
+        event: &EventRef,
+        wanted: &impl Fn(usize) -> bool,
+    ) {
+        let env = Env::plain(self.now_ms, &self.shapes, &self.shared, None);
+        if !self.contexts[context].ends_key(event_type, event, env) {
+            return;
+        }
+        let mut routed = Vec::new();
+        self.contexts[context].route(event_type, event, env, &mut routed);
+        for position in 0..self.before_end[event_type][context].len() {
+            let at = self.before_end[event_type][context][position];
+            if wanted(at) {
+                for id in &routed {
+                    self.process_in(at, *id, event_type, event);
                 }
             }
         }
