@@ -629,7 +629,10 @@ impl ContextRuntime {
                 let overlaps = self.overlaps();
                 if !over.is_empty() && !overlaps {
                     self.await_start(env, &mut transition, true);
-                    return transition;
+                    // The event that ends a partition may be the one that begins the next.
+                    if !matches!(self.start, Some(Point::Filter(_))) {
+                        return transition;
+                    }
                 }
                 if !overlaps && !self.state.partitions.is_empty() {
                     return transition;
