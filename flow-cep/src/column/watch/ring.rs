@@ -40,8 +40,12 @@ impl<T: Copy + Default> Ring<T> {
         ring
     }
 
+    #[inline(always)]
     pub(crate) fn push(&mut self, value: T) {
-        self.extend(&[value]);
+        match self.chunks.back_mut() {
+            Some(last) if last.len() < CHUNK => last.push(value),
+            _ => self.extend(&[value]),
+        }
     }
 
     pub(crate) fn extend(&mut self, mut values: &[T]) {
