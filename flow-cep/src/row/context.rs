@@ -516,19 +516,18 @@ impl ContextRuntime {
         Some(Value::List(keys_of(keys, event, env).into()))
     }
 
-    /// The key of the partition that an event ends by itself, in a context by key.
-    fn key_ended_by(&self, event_type: usize, event: &Event, env: Env<'_>) -> Option<Value> {
-        let Some(Point::Filter(filter)) = &self.end else {
-            return None;
+    /// Whether an event by itself ends the partition of its key.
+    fn ends(&self, key: &Value, event_type: usize, event: &Event, env: Env<'_>) -> bool {
+        let (Some(Point::Filter(filter)), Some(partition)) = (&self.end, self.state.partitions.get(key)) else {
+            return false;
         };
-        let key = self.own_key(event_type, event, env)?;
-        let partition = self.state.partitions.get(&key)?;
-        passes(filter, event_type, event, env, &partition.start).then_some(key)
+        passes(filter, event_type, event, env, &partition.start)
     }
 
     /// Whether an event ends a partition by itself, in a context by key.
     pub(crate) fn ends_key(&self, event_type: usize, event: &Event, env: Env<'_>) -> bool {
-        self.key_ended_by(event_type, event, env).is_some()
+        let key = self.own_key(event_type, event, env);
+        key.is_some_and(|key| self.ends(&key, event_type, event, env))
     }
 
     /// The partitions that an event ends.
@@ -536,8 +535,8 @@ impl ContextRuntime {
         let mut over: Vec<Value> = Vec::new();
         match &self.end {
             Some(Point::Filter(filter)) if filter.event_type == event_type => {
-                if self.own_key(event_type, event, env).is_some() {
-                    over.extend(self.key_ended_by(event_type, event, env));
+                if let Some(key) = self.own_key(event_type, event, env) {
+                    over.extend(self.ends(&key, event_type, event, env).then_some(key));
                 } else {
                     let ends = |partition: &Partition| passes(filter, event_type, event, env, &partition.start);
                     let ended = self.state.partitions.iter().filter(|(_, partition)| ends(partition));
@@ -546,18 +545,12 @@ impl ContextRuntime {
             }
             Some(Point::Pattern(pattern)) => {
                 // In a context by key a partition's pattern sees the events of its key only.
-                let own_key = self.own_key(event_type, event, env);
-                let partitions: Box<dyn Iterator<Item = (&Value, &Partition)>> = match &own_key {
-                    Some(key) => Box::new(
-                        self.state
-                            .partitions
-                            .get(key)
-                            .map(|partition| (key, partition))
-                            .into_iter(),
-                    ),
-                    None => Box::new(self.state.partitions.iter()),
+                let partitions = &self.state.partitions;
+                let seeing = match self.own_key(event_type, event, env) {
+                    Some(key) => partitions.get_index_of(&key).map_or(0..0, |at| at..at + 1),
+                    None => 0..partitions.len(),
                 };
-                for (key, partition) in partitions {
+                for (key, partition) in partitions.get_range(seeing).into_iter().flatten() {
                     if let Some(state) = self.state.ends.get_mut(&partition.id) {
                         let matching = Matching {
                             pattern,

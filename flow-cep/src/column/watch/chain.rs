@@ -44,14 +44,23 @@ impl Chain {
         std::iter::successors(Some(row), before).take_while(move |&row| row >= oldest)
     }
 
+    /// The same, the oldest first.
+    pub(super) fn rows_from(&self, oldest: u64, row: u64) -> Vec<u64> {
+        reversed(self.back_to(row, oldest))
+    }
+
     /// The rows of a group that end with one, so many of them, the oldest first.
     pub(super) fn rows_to(&self, row: u64, count: u32) -> Vec<u64> {
-        let mut rows: Vec<u64> = self.back_to(row, 0).take(count as usize).collect();
-        rows.reverse();
-        rows
+        reversed(self.back_to(row, 0).take(count as usize))
     }
 
     pub(super) fn give_up(&mut self, before: u64) {
         self.back.give_up(before);
     }
+}
+
+fn reversed(rows: impl Iterator<Item = u64>) -> Vec<u64> {
+    let mut rows: Vec<u64> = rows.collect();
+    rows.reverse();
+    rows
 }

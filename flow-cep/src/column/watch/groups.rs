@@ -444,8 +444,7 @@ impl Groups {
     fn tally_rows(&mut self, log: &Log, place: u32) {
         let oldest = self.spans[self.tallying].leaving;
         let newest = self.candidates[place as usize].newest;
-        let mut rows: Vec<u64> = self.chain.back_to(newest, oldest).collect();
-        rows.reverse();
+        let rows = self.chain.rows_from(oldest, newest);
         self.tallies.begin(place, &rows);
         self.tallies.touch(log, rows.iter().map(|&row| (row, place)));
         for row in rows {
@@ -471,8 +470,9 @@ impl Groups {
         self.census.set_candidate(slot, place);
         self.candidates[place as usize] = Candidate { slot, newest: row };
         let oldest = log.oldest(self.spans[self.longest].span_ms, now_ms);
-        let mut rows: Vec<u64> = self.chain.back_to(row, oldest).skip(1).collect();
-        rows.reverse();
+        let mut rows = self.chain.rows_from(oldest, row);
+        // The row itself comes in later, as those that follow.
+        rows.pop();
         rows.iter().for_each(|&row| self.marks.mark(row));
         let counts = &mut self.counts[place as usize * width..][..width];
         for (span, count) in self.spans.iter_mut().zip(counts) {
