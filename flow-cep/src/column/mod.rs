@@ -12,6 +12,7 @@
 //! Windows that only snapshots look into are kept by pane ([`pane`]).
 
 mod bound;
+mod clock;
 mod compile;
 mod deliver;
 mod emit;

@@ -349,14 +349,19 @@ impl Runtime {
         self.keys.atom(input, &key.data_type(&self.schema))
     }
 
-    fn grouping(&mut self, runner: usize, key: Option<KeyId>) -> usize {
-        let (filter, window) = (self.runners[runner].filter, self.runners[runner].window);
-        let sliding = matches!(window, Window::Time { .. });
-        let mapping = if sliding && self.filters[filter].conditions.is_empty() {
+    /// How the keys of rows that pass a filter are given slots where they slide through a window.
+    fn mapping(&self, filter: usize) -> Mapping {
+        if self.filters[filter].conditions.is_empty() {
             Mapping::Same
         } else {
             Mapping::Own
-        };
+        }
+    }
+
+    fn grouping(&mut self, runner: usize, key: Option<KeyId>) -> usize {
+        let (filter, window) = (self.runners[runner].filter, self.runners[runner].window);
+        let sliding = matches!(window, Window::Time { .. });
+        let mapping = if sliding { self.mapping(filter) } else { Mapping::Own };
         let groupings = &mut self.runners[runner].view.groupings;
         if let Some(grouping) = groupings.iter().position(|grouping| grouping.index.key() == key) {
             return grouping;

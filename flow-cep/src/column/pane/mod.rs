@@ -13,6 +13,7 @@ mod state;
 
 use std::collections::VecDeque;
 
+use super::clock::Clock;
 use super::emit::GroupOutput;
 use super::groups::Groups;
 use super::interner::Rows;
@@ -39,21 +40,14 @@ pub(crate) struct Client {
     pub(crate) place: Place,
     /// Which of the spans.
     pub(crate) span: usize,
-    pub(crate) every_ms: i64,
-    pub(crate) next_ms: Option<i64>,
+    pub(crate) clock: Clock,
 }
 
 impl Client {
-    /// Starts the clock, unless it goes already.
-    pub(crate) fn start(&mut self, first_ms: i64) {
-        let first = first_ms.saturating_add(self.every_ms);
-        self.next_ms.get_or_insert(first);
-    }
-
     /// The first instant from a time on that is going to be as old as the span at a snapshot.
     fn cut_ms(&self, span_ms: i64, time_ms: i64) -> i64 {
-        let one = self.next_ms.unwrap_or(time_ms).saturating_sub(span_ms);
-        let after = one.saturating_sub(time_ms).rem_euclid(self.every_ms);
+        let one = self.clock.next_ms.unwrap_or(time_ms).saturating_sub(span_ms);
+        let after = one.saturating_sub(time_ms).rem_euclid(self.clock.every_ms);
         time_ms.saturating_add(after)
     }
 }
@@ -132,7 +126,7 @@ impl Panes {
     }
 
     pub(crate) fn next_ms(&self) -> Option<i64> {
-        self.clients.iter().filter_map(|client| client.next_ms).min()
+        self.clients.iter().filter_map(|client| client.clock.next_ms).min()
     }
 
     /// Takes the selected rows of a slice, stepping through the snapshots that are due between them.
@@ -169,7 +163,7 @@ impl Panes {
     /// Starts the clocks that the first row starts.
     fn arrive(&mut self, time_ms: i64) {
         for client in &mut self.clients {
-            client.start(time_ms);
+            client.clock.start(time_ms);
         }
     }
 
@@ -219,10 +213,9 @@ impl Panes {
         self.close();
         self.slide(keys, due_ms);
         for client in &mut self.clients {
-            if client.next_ms != Some(due_ms) {
+            if !client.clock.goes_off(due_ms) {
                 continue;
             }
-            client.next_ms = Some(due_ms.saturating_add(client.every_ms));
             let span = &self.spans[client.span];
             let left = usize::try_from(span.left - self.first).unwrap_or(usize::MAX);
             let rows = match client.place {

@@ -29,7 +29,7 @@ impl Panes {
             closed: self.closed.iter().map(|pane| (pane.last_ms, pane.rows)).collect(),
             totalled: self.untotalled - self.first,
             left: self.spans.iter().map(|span| span.left - self.first).collect(),
-            next_ms: self.clients.iter().map(|client| client.next_ms).collect(),
+            next_ms: self.clients.iter().map(|client| client.clock.next_ms).collect(),
             groups: self.groups.iter().map(PaneGroups::save).collect(),
             pairs: self.pairs.iter().map(PanePairs::save).collect(),
         }
@@ -66,7 +66,7 @@ impl Panes {
             span.left = left;
         }
         for (client, next_ms) in self.clients.iter_mut().zip(state.next_ms) {
-            client.next_ms = next_ms;
+            client.clock.next_ms = next_ms;
         }
         Some(())
     }

@@ -17,7 +17,7 @@ impl Runtime {
         }
         for panes in &mut self.panes {
             for client in panes.clients.iter_mut().filter(|client| client.statement == statement) {
-                client.start(time_ms);
+                client.clock.start(time_ms);
             }
         }
         for groups in self.watches.iter_mut().flat_map(|watch| &mut watch.groups) {

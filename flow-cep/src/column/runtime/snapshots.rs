@@ -1,8 +1,8 @@
 //! Statements that take snapshots of groups over sliding windows.
 
 use super::Runtime;
+use crate::column::clock::Clock;
 use crate::column::emit::{Clauses, GroupColumn, GroupOutput};
-use crate::column::index::Mapping;
 use crate::column::keys::KeyId;
 use crate::column::numbers::Numbers;
 use crate::column::pane::{Client, PaneGroups, PanePairs, Panes, Place};
@@ -59,8 +59,7 @@ impl Runtime {
             output,
             place,
             span,
-            every_ms,
-            next_ms: None,
+            clock: Clock::new(every_ms),
         });
         true
     }
@@ -86,11 +85,7 @@ impl Runtime {
     }
 
     fn pane_groups(&mut self, at: usize, key: KeyId) -> usize {
-        let mapping = if self.filters[self.panes[at].filter].conditions.is_empty() {
-            Mapping::Same
-        } else {
-            Mapping::Own
-        };
+        let mapping = self.mapping(self.panes[at].filter);
         let groups = &mut self.panes[at].groups;
         if let Some(groups) = groups.iter().position(|groups| groups.index.key() == Some(key)) {
             return groups;

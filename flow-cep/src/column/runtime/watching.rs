@@ -5,7 +5,6 @@ use arrow_schema::DataType;
 use super::{Emission, Runtime};
 use crate::column::compile::asks_seldom;
 use crate::column::emit::{Clauses, GroupOutput};
-use crate::column::index::Mapping;
 use crate::column::keys::{KeyId, can_be_key};
 use crate::column::query::{Aggregate, Function, GroupClauses, Output, Query, Window};
 use crate::column::scalar::Scalar;
@@ -119,11 +118,7 @@ impl Runtime {
             self.watches.len() - 1
         });
         let groups = self.watches[watch].groups.iter().position(|groups| groups.key() == key);
-        let mapping = if self.filters[filter].conditions.is_empty() {
-            Mapping::Same
-        } else {
-            Mapping::Own
-        };
+        let mapping = self.mapping(filter);
         let groups = groups.unwrap_or_else(|| {
             self.watches[watch].groups.push(Groups::new(key, mapping));
             self.watches[watch].groups.len() - 1

@@ -183,7 +183,7 @@ impl Groups {
     pub(crate) fn anchor(&mut self, statement: usize, time_ms: i64) {
         let mut snapshots = self.snapshots.iter_mut().map(|(_, snapshot)| snapshot);
         if let Some(snapshot) = snapshots.find(|snapshot| snapshot.statement == statement) {
-            snapshot.start(time_ms);
+            snapshot.clock.start(time_ms);
         }
     }
 
@@ -211,7 +211,7 @@ impl Groups {
 
     /// When a statement looks at a window next.
     fn look_ms(&self) -> i64 {
-        let next = self.snapshots.iter().filter_map(|(_, snapshot)| snapshot.next_ms);
+        let next = self.snapshots.iter().filter_map(|(_, snapshot)| snapshot.clock.next_ms);
         next.min().unwrap_or(i64::MAX)
     }
 
@@ -237,7 +237,7 @@ impl Groups {
             let first_ms = log.times.get(first);
             self.snapshots
                 .iter_mut()
-                .for_each(|(_, snapshot)| snapshot.start(first_ms));
+                .for_each(|(_, snapshot)| snapshot.clock.start(first_ms));
         }
         while from < count {
             self.pass(keys, log, log.times.get(first + from as u64), given);
@@ -344,8 +344,7 @@ impl Groups {
             self.expire(keys, log, due_ms, given);
             let mut snapshots = std::mem::take(&mut self.snapshots);
             for (span, snapshot) in &mut snapshots {
-                if snapshot.next_ms == Some(due_ms) {
-                    snapshot.advance();
+                if snapshot.clock.goes_off(due_ms) {
                     given.push(Emission {
                         statement: snapshot.statement,
                         time_ms: due_ms,
@@ -623,7 +622,11 @@ impl Groups {
                 .collect(),
             tallied: (0..).zip(&places).filter(tallied).map(|(at, _)| at).collect(),
             spans: self.spans.iter().enumerate().map(span).collect(),
-            next_ms: self.snapshots.iter().map(|(_, snapshot)| snapshot.next_ms).collect(),
+            next_ms: self
+                .snapshots
+                .iter()
+                .map(|(_, snapshot)| snapshot.clock.next_ms)
+                .collect(),
         }
     }
 
@@ -681,7 +684,7 @@ impl Groups {
             self.due_ms = self.due_ms.min(span.due_ms);
         }
         for ((_, snapshot), next_ms) in self.snapshots.iter_mut().zip(state.next_ms) {
-            snapshot.next_ms = next_ms;
+            snapshot.clock.next_ms = next_ms;
         }
         for place in state.tallied {
             if place as usize >= self.candidates.len() || self.tallies.hold(place) {

@@ -3,6 +3,7 @@
 use super::log::Log;
 use super::rule::{Found, GroupColumn, Operand};
 use super::span::{Count, Span};
+use crate::column::clock::Clock;
 use crate::column::emit::{self, GroupOutput};
 use crate::column::groups;
 use crate::column::interner::NONE;
@@ -23,9 +24,8 @@ enum Word {
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) statement: usize,
-    every_ms: i64,
-    /// When it looks next; none before the first row.
-    pub(super) next_ms: Option<i64>,
+    /// When it looks.
+    pub(super) clock: Clock,
     pub(super) output: GroupOutput,
     words: Vec<Word>,
 }
@@ -78,22 +78,10 @@ impl Snapshot {
     pub(crate) fn new(statement: usize, every_ms: i64, output: GroupOutput, layout: Layout) -> Self {
         Self {
             statement,
-            every_ms,
-            next_ms: None,
+            clock: Clock::new(every_ms),
             output,
             words: layout.words,
         }
-    }
-
-    /// Starts the clock, unless it goes already.
-    pub(super) fn start(&mut self, first_ms: i64) {
-        let next_ms = first_ms.saturating_add(self.every_ms);
-        self.next_ms.get_or_insert(next_ms);
-    }
-
-    /// Sets the clock to the next instant.
-    pub(super) fn advance(&mut self) {
-        self.next_ms = self.next_ms.map(|next_ms| next_ms.saturating_add(self.every_ms));
     }
 
     /// The records of the candidates as they stand in a window; `counts` are their rows.
